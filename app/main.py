@@ -1,0 +1,20 @@
+"""Entry point: `streamlit run app/main.py` serves the pages (`shell.py`) and the lab's own routes.
+
+Knows where the lab's folder is, so that `app` and `pages` import the same from a checkout and from a wheel.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from audioreason.workspace import lab_root
+
+if str(lab_root()) not in sys.path:
+    sys.path.insert(0, str(lab_root()))
+
+import streamlit as st
+
+from app.routes import routes
+from app.session import close, show_script_error
+
+app = st.App("shell.py", routes=routes(), lifespan=close, on_script_error=show_script_error)

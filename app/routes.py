@@ -1,0 +1,94 @@
+"""The lab's own HTTP routes: clips and their spectrograms, by dataset and item id, never by path.
+
+Answers only pages of this lab: the Host must be this machine and the Origin, where sent, the same. No
+header ever allows another site. Knows nothing about pages.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import streamlit as st
+from anyio import to_thread
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from app import session
+from audioreason.errors import ItemError
+from audioreason.items.picture import spectrogram
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_FOREVER = "private, max-age=31536000, immutable"  # addresses carry the clip's content hash
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def routes() -> list[Route]:
+    """The routes to mount beside Streamlit's own."""
+    return [
+        Route("/api/audio/{dataset}/{item_id:path}", _guarded(audio), methods=["GET"]),
+        Route("/api/spectrogram/{dataset}/{item_id:path}.png", _guarded(mel), methods=["GET"]),
+    ]
+
+
+async def audio(request: Request) -> Response:
+    """The clip as it is in the dataset, or with `?form=model` the 16 kHz mono clip that models are sent."""
+    path = await to_thread.run_sync(_clip, request, request.query_params.get("form") == "model")
+    kind = mimetypes.guess_type(path.name)[0] or ""
+    if not kind.startswith(("audio/", "video/")):
+        kind = "application/octet-stream"
+    return FileResponse(path, media_type=kind, headers=_headers(request))
+
+
+async def mel(request: Request) -> Response:
+    """The clip's grey mel spectrogram, 900 x 80 PNG."""
+
+    def draw() -> Path:
+        return spectrogram(_clip(request, True), session.workspace().cache)
+
+    return FileResponse(await to_thread.run_sync(draw), media_type="image/png", headers=_headers(request))
+
+
+def _clip(request: Request, prepared: bool) -> Path:
+    data = session.dataset(request.path_params["dataset"])
+    item = data[request.path_params["item_id"]]
+    source = data.clip(item)
+    if source is None:
+        raise ItemError("The clip of this item is missing.")
+    return session.prepared(source) if prepared else source
+
+
+def _headers(request: Request) -> dict[str, str]:
+    fixed = "v" in request.query_params
+    return {"Cache-Control": _FOREVER if fixed else "no-cache", "X-Content-Type-Options": "nosniff"}
+
+
+def _guarded(handler: Handler) -> Handler:
+    async def guarded(request: Request) -> Response:
+        if not _from_this_lab(request):
+            return PlainTextResponse("This lab answers only its own pages.", status_code=403)
+        try:
+            return await handler(request)
+        except ItemError as error:
+            return PlainTextResponse(str(error), status_code=404)
+
+    return guarded
+
+
+def _from_this_lab(request: Request) -> bool:
+    """Whether the request names this machine and comes from a page of this lab, or from no page at all."""
+    try:
+        host = urlsplit(f"//{request.headers.get('host', '')}")
+        origin = urlsplit(request.headers.get("origin", f"//{host.netloc}"))
+    except ValueError:  # a bracket without its partner: nobody's address
+        return False
+    configured = {st.get_option("server.address"), st.get_option("browser.serverAddress")}
+    if host.hostname not in _LOOPBACK | (configured - {None, "0.0.0.0", ""}):  # noqa: S104
+        return False
+    if origin.netloc != host.netloc:
+        return False
+    return request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")

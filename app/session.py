@@ -1,0 +1,120 @@
+"""Handles that live as long as the lab's process: workspace, datasets, clips, catalog.
+
+Pages and routes ask here instead of opening things themselves. Knows nothing about how a page looks.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import streamlit as st
+
+from audioreason.errors import ItemError, LabError
+from audioreason.items import Dataset, Item, load_dataset, prepare_clip
+from audioreason.items.picture import Picture, picture
+from audioreason.workspace import Workspace, shipped
+
+
+@functools.cache
+def workspace() -> Workspace:
+    """The workspace this lab was started on."""
+    return Workspace.open()
+
+
+def dataset(name: str) -> Dataset:
+    """A dataset by name, read again only when its files change.
+
+    Raises:
+        ItemError: if there is no such dataset or it is broken.
+    """
+    stamps = []
+    for folder in (workspace().datasets / name, shipped(name)):
+        for file in ("items.jsonl", "dataset.json"):
+            path = folder / file
+            stamps.append(path.stat().st_mtime_ns if path.is_file() else 0)
+    return _dataset(name, tuple(stamps))
+
+
+@functools.lru_cache(maxsize=16)
+def _dataset(name: str, stamps: tuple[int, ...]) -> Dataset:
+    return load_dataset(workspace(), name)
+
+
+@dataclass(frozen=True)
+class ClipView:
+    """Everything a player needs to know about one item's clip; `problem` says why it cannot be heard."""
+
+    id: str
+    url: str | None = None
+    model_url: str | None = None
+    spectrogram_url: str | None = None
+    seconds: float = 0.0
+    peak: float = 0.0
+    peaks: bytes = b""
+    problem: str = ""
+
+
+def clip_view(data: Dataset, item: Item) -> ClipView:
+    """The clip of an item as the browser may ask for it, by dataset and item id.
+
+    A missing or broken clip gives a view with a `problem` in one sentence, never an exception.
+    """
+    name = f"{data.info.name}/{item.id}"
+    try:
+        source = data.clip(item)
+        if source is None:
+            sentence = (
+                "This item has no clip." if item.audio_path is None else "The clip of this item is missing."
+            )
+            return ClipView(name, problem=sentence)
+        clip = prepared(source)
+        shape = _picture(clip)
+    except ItemError as error:
+        return ClipView(name, problem=str(error))
+    path = f"{quote(data.info.name, safe='')}/{quote(item.id, safe='')}"
+    version = clip.stem[:16]
+    return ClipView(
+        name,
+        f"/api/audio/{path}?v={version}",
+        f"/api/audio/{path}?v={version}&form=model",
+        f"/api/spectrogram/{path}.png?v={version}",
+        shape.seconds,
+        shape.peak,
+        shape.peaks,
+    )
+
+
+def prepared(source: Path) -> Path:
+    """The 16 kHz mono form of a clip that models are sent; made once.
+
+    Raises:
+        ItemError: if the clip cannot be decoded.
+    """
+    return _prepared(source, source.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=4096)
+def _prepared(source: Path, stamp: int) -> Path:
+    return prepare_clip(source, workspace().cache)
+
+
+@functools.lru_cache(maxsize=1024)
+def _picture(prepared: Path) -> Picture:
+    return picture(prepared, workspace().cache)
+
+
+def show_script_error(error: Exception) -> bool:
+    """Show a LabError as its sentence and hint; everything else keeps Streamlit's own display."""
+    if not isinstance(error, LabError):
+        return False
+    st.error(f"{plain(error.message)}\n\n{plain(error.hint)}".strip(), icon=":material/error:")
+    return True
+
+
+def plain(text: str) -> str:
+    """Text that Markdown shows as it is: every character that means something to it is escaped."""
+    special = "\\`*_{}[]()#+-.!|<>~$:^&="
+    return "".join(f"\\{c}" if c in special else c for c in text.replace("\0", "�"))

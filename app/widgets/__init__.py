@@ -1,0 +1,1 @@
+"""Pieces used by more than one page. Each is a function that draws itself where it is called."""

@@ -1,0 +1,116 @@
+"""Cuts a model's text into parts: plain text, times that can be clicked, and events that were really there.
+
+Works on text alone. What it returns is drawn as text, never as HTML or Markdown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TypedDict
+
+from audioreason.items.schema import Event
+
+_NUMBER = r"\d{1,3}:\d{2}(?:\.\d{1,3})?|\d{1,4}(?:\.\d{1,3})?"
+_UNIT = r"\s?(?:s|sec|secs|second|seconds)\b"
+_TIME = re.compile(
+    rf"(?<![\w.:])(?P<a>{_NUMBER})(?P<u1>{_UNIT})?"
+    rf"(?:(?P<dash>\s?(?:-|–|—|to|until|and)\s?)(?P<b>{_NUMBER})(?P<u2>{_UNIT})?)?(?![\w:]|\.\d)",
+    re.IGNORECASE,
+)
+_QUOTED = re.compile(r"[“\"]([^”\"\n]{2,80})[”\"]")
+
+
+class Part(TypedDict, total=False):
+    """One piece of a section: `text` always; `start` (seconds) makes it a button, `end` makes it loop."""
+
+    text: str
+    start: float
+    end: float
+    named: bool  # an event of the clip, named by the model
+
+
+def parts(text: str, seconds: float, events: Sequence[Event] = ()) -> list[Part]:
+    """The parts of a text about a clip of `seconds`, in order; joined, their texts are the text.
+
+    A number is a time if it is written as one (`3.10`, `0:04`, `7 s`, `0.5-2.1`) and lies inside the clip.
+    An event's label, and a quoted phrase with a time behind it on its line, lead to where they can be heard.
+    """
+    marks = [*_times(text, seconds), *_events(text, events)]
+    marks += _quotes(text, [mark for mark in marks if "start" in mark[2]])
+    found: list[Part] = []
+    at = 0
+    for start, end, part in sorted(marks, key=lambda mark: (mark[0], -mark[1])):
+        if start < at:
+            continue
+        if start > at:
+            found.append({"text": text[at:start]})
+        found.append(part)
+        at = end
+    if at < len(text):
+        found.append({"text": text[at:]})
+    return found
+
+
+Mark = tuple[int, int, Part]
+
+
+def _times(text: str, seconds: float) -> list[Mark]:
+    marks: list[Mark] = []
+    for match in _TIME.finditer(text):
+        a, b = match["a"], match["b"]
+        first, second = _seconds(a), _seconds(b) if b else None
+        unit = match["u1"] or match["u2"]
+        if not (unit or _written_as_time(a) or (b and _written_as_time(b))):
+            continue
+        if first > seconds + 0.05:
+            continue
+        if second is None or not first < second <= seconds + 0.05:
+            marks.append((match.start("a"), match.end("a"), {"text": a, "start": first}))
+            if second is not None and second <= seconds + 0.05:
+                marks.append((match.start("b"), match.end("b"), {"text": str(b), "start": second}))
+        elif match["dash"].strip().lower() == "and":
+            marks.append((match.start("a"), match.end("a"), {"text": a, "start": first}))
+            marks.append((match.start("b"), match.end("b"), {"text": str(b), "start": second}))
+        else:
+            whole = text[match.start("a") : match.end("b")]
+            marks.append((match.start("a"), match.end("b"), {"text": whole, "start": first, "end": second}))
+    return marks
+
+
+def _events(text: str, events: Sequence[Event]) -> list[Mark]:
+    marks: list[Mark] = []
+    for label in {event.label for event in events if len(event.label) > 1}:
+        words = r"[\s_-]+".join(re.escape(word) for word in re.split(r"[\s_-]+", label.strip()))
+        times = sorted((event.start, event.end) for event in events if event.label == label)
+        for k, match in enumerate(re.finditer(rf"(?<!\w){words}(?:s|es)?(?!\w)", text, re.IGNORECASE)):
+            start, end = times[min(k, len(times) - 1)]  # the second mention leads to the second event
+            marks.append(
+                (match.start(), match.end(), {"text": match[0], "start": start, "end": end, "named": True})
+            )
+    return marks
+
+
+def _quotes(text: str, timed: list[Mark]) -> list[Mark]:
+    marks: list[Mark] = []
+    for match in _QUOTED.finditer(text):
+        line_end = text.find("\n", match.end())
+        reach = min(line_end if line_end >= 0 else len(text), match.end() + 60)
+        near = next(
+            (part for start, _, part in sorted(timed, key=lambda m: m[0]) if match.end() <= start < reach),
+            None,
+        )
+        if near is not None and not any(
+            start < match.end() and match.start() < end for start, end, _ in timed
+        ):
+            marks.append((match.start(), match.end(), {**near, "text": match[0]}))
+    return marks
+
+
+def _written_as_time(number: str) -> bool:
+    return ":" in number or re.fullmatch(r"\d+\.\d{1,3}", number) is not None
+
+
+def _seconds(number: str) -> float:
+    minutes, _, rest = number.rpartition(":")
+    return float(rest) + 60 * float(minutes or 0)
