@@ -80,3 +80,9 @@ class DatasetInfo(BaseModel):
     source: str = ""
     created: str = ""
     hash: str = ""  # content hash of items (and clips where present), 12 hex digits
+    items_hash: str = ""  # the same without the clips
+    items_file: str = (
+        ""  # SHA-256 of items.jsonl when the hashes were taken: if it differs they are taken anew
+    )
+    item_count: int = 0
+    clip_count: int = 0  # items whose clip is there
