@@ -1,0 +1,283 @@
+"""What an endpoint is (base URL + model + audio transport), how it samples, and where endpoints are stored.
+
+A key is never part of an endpoint: `api_key_env` names the variable that holds it. Knows nothing about
+requests: `client` and `stream` send them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import re
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from audioreason.errors import EndpointError, WorkspaceError
+from audioreason.workspace import FileLock, Workspace, write_atomic
+
+Transport = Literal["auto", "file", "input_audio"]
+
+_STORE = "endpoints.json"
+_LOCK_SECONDS = 5.0
+
+
+class Endpoint(BaseModel):
+    """A server that speaks the OpenAI chat API, and the model we ask there.
+
+    `base_url` is normalised: `127.0.0.1:8000` becomes `http://127.0.0.1:8000/v1`. An empty `model` means
+    the first one that the server lists. `transport` is how clips travel: `file` when server and lab share
+    a disk, `input_audio` (base64 in the request) otherwise, `auto` to find out once by asking.
+
+    Raises:
+        EndpointError: if the URL or the name of the key's variable cannot be used.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    name: str = Field(min_length=1)
+    base_url: str
+    model: str = ""
+    transport: Transport = "auto"
+    api_key_env: str | None = None
+
+    @field_validator("base_url")
+    @classmethod
+    def _normalise(cls, value: str) -> str:
+        return normalise_url(value)
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _name_of_variable(cls, value: str | None) -> str | None:
+        if value and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+            # the value is not repeated: somebody may have pasted the key itself
+            raise EndpointError(
+                "The key must be given as the name of an environment variable, not as the key itself.",
+                "Export it, for example as MY_SERVER_KEY, and write MY_SERVER_KEY here.",
+            )
+        return value or None
+
+    @property
+    def host(self) -> str:
+        """The host of the URL, without port or brackets."""
+        return urlsplit(self.base_url).hostname or ""
+
+    @property
+    def local(self) -> bool:
+        """Whether the server is on this machine, so that audio sent to it does not leave it."""
+        if self.host == "localhost" or self.host.endswith(".localhost"):
+            return True
+        try:
+            address = ipaddress.ip_address(self.host)
+        except ValueError:
+            return False
+        mapped = getattr(address, "ipv4_mapped", None)
+        address = mapped or address
+        return address.is_loopback or address.is_unspecified
+
+    @property
+    def root_url(self) -> str:
+        """The server's address without `/v1`, where `/health` and `/metrics` are."""
+        return self.base_url.removesuffix("/v1")
+
+    def api_key(self) -> str | None:
+        """The key from the environment or `.streamlit/secrets.toml`; None if this endpoint needs none.
+
+        Raises:
+            EndpointError: if a variable is named but is set nowhere.
+        """
+        if self.api_key_env is None:
+            return None
+        value = os.environ.get(self.api_key_env) or _from_secrets_file(self.api_key_env)
+        if not value:
+            raise EndpointError(
+                f"The endpoint {self.name} needs a key, and the variable {self.api_key_env} is not set.",
+                f"Export {self.api_key_env}, or write it into .streamlit/secrets.toml.",
+            )
+        return value
+
+    def describe(self) -> str:
+        """One phrase for people: the model and where it is."""
+        place = "on this machine" if self.local else f"at {self.host}, not on this machine"
+        return f"{self.model or 'the first model'} {place} ({self.base_url})"
+
+
+class Sampling(BaseModel):
+    """How predictions are drawn; None leaves a choice to the server. `samples` are predictions per item."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    temperature: float = Field(default=0.1, ge=0, le=10)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=-1)
+    min_p: float | None = Field(default=None, ge=0, le=1)
+    repetition_penalty: float | None = Field(default=None, gt=0)
+    max_tokens: int = Field(default=10_000, ge=1)
+    samples: int = Field(default=1, ge=1)
+
+    def body(self) -> dict[str, float | int]:
+        """The request's sampling fields. vLLM reads top_k, min_p and repetition_penalty at the top level.
+
+        A literal "extra_body" key would be ignored without a word (FACTS, vLLM), so there is none.
+        """
+        return self.model_dump(exclude={"samples"}, exclude_none=True)
+
+
+def normalise_url(value: str) -> str:
+    """A base URL that ends in `/v1` (or the service's own path), with scheme and without a trailing slash.
+
+    Raises:
+        EndpointError: if it is not http(s), has no host, or carries a password or a query.
+    """
+    text = value.strip()
+    if "://" not in text:
+        text = f"http://{text}"
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host, parts = None, urlsplit("")
+    if not host or parts.scheme not in ("http", "https"):
+        raise EndpointError(
+            "The endpoint's address is not an http or https URL.", "Write it like http://127.0.0.1:8000/v1."
+        )
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise EndpointError(
+            f"The address of the endpoint at {host} carries a user, password or query.",
+            "Give the plain URL, and a key through the name of an environment variable.",
+        )
+    path = parts.path.rstrip("/").removesuffix("/chat/completions").removesuffix("/completions")
+    return urlunsplit((parts.scheme, parts.netloc.lower(), path or "/v1", "", ""))
+
+
+class _Store(BaseModel):
+    """`endpoints.json` in the workspace."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    default: str | None = None
+    endpoints: tuple[Endpoint, ...] = ()
+
+
+def load_endpoints(workspace: Workspace) -> tuple[Endpoint, ...]:
+    """The endpoints saved in this workspace, in the order they were added.
+
+    Raises:
+        WorkspaceError: if `endpoints.json` cannot be read.
+    """
+    return _read(workspace).endpoints
+
+
+def default_endpoint(workspace: Workspace) -> Endpoint | None:
+    """The endpoint used where none is named; None if none is chosen.
+
+    Raises:
+        WorkspaceError: if `endpoints.json` cannot be read.
+    """
+    store = _read(workspace)
+    return next((endpoint for endpoint in store.endpoints if endpoint.name == store.default), None)
+
+
+def save_endpoint(workspace: Workspace, endpoint: Endpoint, default: bool | None = None) -> None:
+    """Add an endpoint, or replace the one of the same name.
+
+    `default` makes it the default (True) or leaves the default alone (False); None makes it the default if
+    there is none yet.
+
+    Raises:
+        WorkspaceError: if the store cannot be read or written.
+    """
+
+    def change(store: _Store) -> _Store:
+        names = [other.name for other in store.endpoints]
+        if endpoint.name in names:
+            endpoints = tuple(endpoint if other.name == endpoint.name else other for other in store.endpoints)
+        else:
+            endpoints = (*store.endpoints, endpoint)
+        choose = default if default is not None else store.default is None
+        return _Store(default=endpoint.name if choose else store.default, endpoints=endpoints)
+
+    _change(workspace, change)
+
+
+def choose_endpoint(workspace: Workspace, name: str | None) -> None:
+    """Make the endpoint called `name` the default; None means no default.
+
+    Raises:
+        EndpointError: if there is no endpoint of that name.
+        WorkspaceError: if the store cannot be read or written.
+    """
+
+    def change(store: _Store) -> _Store:
+        if name is not None and name not in {endpoint.name for endpoint in store.endpoints}:
+            raise EndpointError(f"There is no endpoint named {name}.", "Add it first.")
+        return _Store(default=name, endpoints=store.endpoints)
+
+    _change(workspace, change)
+
+
+def remove_endpoint(workspace: Workspace, name: str) -> None:
+    """Forget an endpoint; nothing happens if there is none of that name.
+
+    Raises:
+        WorkspaceError: if the store cannot be read or written.
+    """
+
+    def change(store: _Store) -> _Store:
+        return _Store(
+            default=None if store.default == name else store.default,
+            endpoints=tuple(endpoint for endpoint in store.endpoints if endpoint.name != name),
+        )
+
+    _change(workspace, change)
+
+
+def _read(workspace: Workspace) -> _Store:
+    path = workspace.root / _STORE
+    try:
+        return _Store.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return _Store()
+    except (OSError, ValidationError, EndpointError) as error:
+        raise WorkspaceError(
+            f"{path} cannot be read ({type(error).__name__}).",
+            "Correct it by hand, or move it away and start anew.",
+        ) from error
+
+
+def _change(workspace: Workspace, change: Callable[[_Store], _Store]) -> None:
+    lock = FileLock(workspace.root / f".{_STORE}.lock")
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while not lock.acquire():
+        if time.monotonic() > deadline:
+            raise WorkspaceError(
+                f"{workspace.root / _STORE} is being written by another process.", "Try again."
+            )
+        time.sleep(0.02)
+    try:
+        store = change(_read(workspace))
+        write_atomic(workspace.root / _STORE, json.dumps(store.model_dump(mode="json"), indent=2) + "\n")
+    finally:
+        lock.release()
+
+
+def _from_secrets_file(name: str) -> str | None:
+    """A top-level value of the secrets file that Streamlit reads: the current folder's, else the user's."""
+    for folder in (Path.cwd(), Path.home()):
+        path = folder / ".streamlit" / "secrets.toml"
+        if path.is_file():
+            try:
+                value = tomllib.loads(path.read_text(encoding="utf-8")).get(name)
+            except (OSError, tomllib.TOMLDecodeError) as error:
+                raise EndpointError(
+                    f"{path} cannot be read ({type(error).__name__}).", "Correct it."
+                ) from error
+            if isinstance(value, str):
+                return value
+    return None
