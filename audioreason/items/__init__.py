@@ -1,5 +1,6 @@
 """Items: questions with clips. Datasets, clips prepared for models, checks, imports, splits, the guard."""
 
+from audioreason.items.clips import SAMPLE_RATE, ClipInfo, clip_info, prepare_clip, read_clip, wav_bytes
 from audioreason.items.dataset import (
     Dataset,
     DatasetSummary,
@@ -13,6 +14,8 @@ from audioreason.items.dataset import (
 from audioreason.items.schema import CueKind, DatasetInfo, Event, Item, Kind
 
 __all__ = [
+    "SAMPLE_RATE",
+    "ClipInfo",
     "CueKind",
     "Dataset",
     "DatasetInfo",
@@ -20,10 +23,14 @@ __all__ = [
     "Event",
     "Item",
     "Kind",
+    "clip_info",
     "dataset_hash",
     "items_hash",
     "list_datasets",
     "load_dataset",
+    "prepare_clip",
+    "read_clip",
     "read_dataset",
     "save_dataset",
+    "wav_bytes",
 ]
