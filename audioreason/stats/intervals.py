@@ -1,0 +1,148 @@
+"""Intervals for a proportion, and standard errors that know that questions about one clip belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats as _stats
+
+Interval = tuple[float, float]
+Floats = npt.NDArray[np.float64]
+
+
+def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
+    """Wilson's score interval for a proportion, as fractions in [0, 1]; (0, 1) if n is 0.
+
+    Source: Wilson (1927), JASA 22:209; recommended for reporting by Brown, Cai and DasGupta (2001).
+    """
+    _check_counts(successes, n)
+    if n == 0:
+        return 0.0, 1.0
+    z = float(_stats.norm.ppf(0.5 + level / 2))
+    p = successes / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    # at the ends the formula is exact up to rounding: say 0 and 1, not 1e-17
+    low = 0.0 if successes == 0 else max(0.0, float(centre - half))
+    high = 1.0 if successes == n else min(1.0, float(centre + half))
+    return low, high
+
+
+def clopper_pearson(successes: int, n: int, level: float = 0.95) -> Interval:
+    """The exact binomial interval, which never covers less than `level`; (0, 1) if n is 0.
+
+    Source: Clopper and Pearson (1934), Biometrika 26:404, by quantiles of the beta distribution.
+    """
+    _check_counts(successes, n)
+    if n == 0:
+        return 0.0, 1.0
+    tail = (1 - level) / 2
+    low = 0.0 if successes == 0 else float(_stats.beta.ppf(tail, successes, n - successes + 1))
+    high = 1.0 if successes == n else float(_stats.beta.ppf(1 - tail, successes + 1, n - successes))
+    return low, high
+
+
+def clustered_standard_error(scores: Sequence[float] | Floats, clusters: Sequence[object]) -> float:
+    """Standard error of the mean of `scores` (items,), with `clusters` (items,) naming each item's source.
+
+    Source: Miller (2024), arXiv 2411.00640, section 2.2: the sum runs over all pairs within a cluster.
+    With one item a cluster it is the usual standard error (with n, not n - 1, as there).
+    Returns nan for no scores.
+    """
+    values = np.asarray(scores, dtype=float)
+    if values.size == 0:
+        return float("nan")
+    sums = _cluster_sums(values - values.mean(), clusters)
+    return float(np.sqrt((sums**2).sum()) / values.size)
+
+
+def clustered_interval(
+    scores: Sequence[float] | Floats, clusters: Sequence[object], level: float = 0.95
+) -> Interval:
+    """Normal interval of the mean with the clustered standard error and t quantiles over clusters - 1."""
+    values = np.asarray(scores, dtype=float)
+    groups = len(set(clusters))
+    if groups < 2:
+        return float("-inf"), float("inf")
+    error = clustered_standard_error(values, clusters)
+    # small-sample factor g / (g - 1): Cameron and Miller (2015), section VI.B
+    half = float(_stats.t.ppf(0.5 + level / 2, groups - 1)) * error * float(np.sqrt(groups / (groups - 1)))
+    mean = float(values.mean())
+    return mean - half, mean + half
+
+
+def cluster_bootstrap(
+    scores: Sequence[float] | Floats,
+    clusters: Sequence[object],
+    level: float = 0.95,
+    draws: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Percentile interval of the mean when whole clusters are drawn with replacement.
+
+    Source: Davison and Hinkley (1997), section 3.8 (strategy 1: clusters drawn, items within kept).
+    """
+    values = np.asarray(scores, dtype=float)
+    codes, groups = _codes(clusters)
+    if groups < 2:
+        return float("-inf"), float("inf")
+    sums = np.bincount(codes, weights=values, minlength=groups)
+    sizes = np.bincount(codes, minlength=groups).astype(float)
+    random = np.random.default_rng(seed)
+    # multinomial counts of how often each cluster is drawn: (draws, groups), in slices to bound memory
+    means = np.empty(draws)
+    step = max(1, 4_000_000 // groups)
+    for start in range(0, draws, step):
+        stop = min(draws, start + step)
+        counts = random.multinomial(groups, np.full(groups, 1 / groups), size=stop - start)
+        means[start:stop] = (counts @ sums) / (counts @ sizes)
+    tail = (1 - level) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def shrunken(successes: Sequence[int], totals: Sequence[int]) -> list[float]:
+    """Group proportions pulled towards the common one, small groups more (empirical Bayes, beta-binomial).
+
+    Prior moments by Kleinman (1973), JASA 68:46; a group without items gets the common proportion.
+    """
+    k = np.asarray(successes, dtype=float)
+    n = np.asarray(totals, dtype=float)
+    if n.sum() == 0:
+        return [float("nan")] * len(n)
+    common = k.sum() / n.sum()
+    seen = n > 0
+    groups = int(seen.sum())
+    between = float((n[seen] * (k[seen] / n[seen] - common) ** 2).sum())
+    spread = common * (1 - common)
+    weight = float(n.sum() - (n**2).sum() / n.sum())
+    # intraclass correlation; 0 when the groups differ no more than chance makes them
+    rho = 0.0
+    if groups > 1 and spread > 0 and weight > 0:
+        rho = (between / spread - (groups - 1)) / (weight - (groups - 1)) if weight > groups - 1 else 0.0
+        rho = min(max(rho, 0.0), 1 - 1e-9)
+    if rho == 0.0:
+        return [float(common)] * len(n)
+    strength = (1 - rho) / rho
+    return [float((ki + strength * common) / (ni + strength)) for ki, ni in zip(k, n, strict=True)]
+
+
+def _cluster_sums(values: Floats, clusters: Sequence[object]) -> Floats:
+    codes, groups = _codes(clusters)
+    return np.bincount(codes, weights=values, minlength=groups).astype(float)
+
+
+def _codes(clusters: Sequence[object]) -> tuple[npt.NDArray[np.intp], int]:
+    """Clusters as codes 0..groups-1, in order of appearance."""
+    index: dict[object, int] = {}
+    codes = np.fromiter(
+        (index.setdefault(c, len(index)) for c in clusters), dtype=np.intp, count=len(clusters)
+    )
+    return codes, len(index)
+
+
+def _check_counts(successes: int, n: int) -> None:
+    if n < 0 or not 0 <= successes <= n:
+        raise ValueError(f"{successes} successes of {n} is not a proportion")

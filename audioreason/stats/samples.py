@@ -1,0 +1,61 @@
+"""What several samples of one item tell: pass@k, pass^k, majority, luck, and steadiness."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Hashable, Sequence
+
+from scipy import stats as _stats
+
+
+def pass_at_k(n: int, correct: int, k: int) -> float:
+    """Chance that at least one of k samples drawn from n (of which `correct` are right) is right.
+
+    Source: Chen et al. (2021), arXiv 2107.03374, equation 1 (unbiased).
+
+    Raises:
+        ValueError: if k > n or counts are impossible.
+    """
+    _check(n, correct, k)
+    return 1.0 - math.comb(n - correct, k) / math.comb(n, k)
+
+
+def pass_all_k(n: int, correct: int, k: int) -> float:
+    """Chance that all of k samples drawn from n are right (pass^k).
+
+    Source: Yao et al. (2024), tau-bench, arXiv 2406.12045, section 4.
+    """
+    _check(n, correct, k)
+    return math.comb(correct, k) / math.comb(n, k)
+
+
+def majority(choices: Sequence[Hashable | None]) -> Hashable | None:
+    """The choice given most often, None entries left out; None if there is a tie or nothing."""
+    counts = Counter(choice for choice in choices if choice is not None).most_common(2)
+    if not counts or (len(counts) == 2 and counts[0][1] == counts[1][1]):
+        return None
+    return counts[0][0]
+
+
+def consistency(choices: Sequence[Hashable | None]) -> float:
+    """Share of pairs of answers that agree (None never agrees); nan for fewer than two answers.
+
+    Used across samples and across permutations of the options (choices named by content, not position).
+    """
+    n = len(choices)
+    if n < 2:
+        return float("nan")
+    counts = Counter(choice for choice in choices if choice is not None)
+    return sum(c * (c - 1) for c in counts.values()) / (n * (n - 1))
+
+
+def guess_share(options: int, samples: int, low: int, high: int) -> float:
+    """Chance that guessing among `options` is right between low and high times (inclusive) of samples."""
+    distribution = _stats.binom(samples, 1 / options)
+    return float(distribution.cdf(high) - distribution.cdf(low - 1))
+
+
+def _check(n: int, correct: int, k: int) -> None:
+    if not (0 <= correct <= n and 1 <= k <= n):
+        raise ValueError(f"cannot draw {k} of {n} samples of which {correct} are right")

@@ -1,0 +1,96 @@
+"""Intervals against published implementations, and by simulation where a claim is about coverage."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+from statsmodels.stats.proportion import proportion_confint
+
+from audioreason.stats import (
+    clopper_pearson,
+    cluster_bootstrap,
+    clustered_interval,
+    clustered_standard_error,
+    shrunken,
+    wilson,
+)
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 8), (3, 8), (8, 8), (671, 1000), (1, 3), (999, 1000)])
+def test_intervals_equal_statsmodels(k: int, n: int) -> None:
+    assert wilson(k, n) == pytest.approx(proportion_confint(k, n, method="wilson"), abs=1e-9)
+    assert clopper_pearson(k, n) == pytest.approx(proportion_confint(k, n, method="beta"), abs=1e-9)
+
+
+@given(st.integers(0, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_intervals_hold_the_estimate_and_stay_in_range(counts: tuple[int, int]) -> None:
+    k, n = counts
+    for low, high in (wilson(k, n), clopper_pearson(k, n)):
+        assert 0 <= low <= high <= 1
+        assert n == 0 or low <= k / n <= high
+
+
+@pytest.mark.parametrize(("k", "n"), [(-1, 3), (4, 3), (0, -1)])
+def test_impossible_counts_are_refused(k: int, n: int) -> None:
+    with pytest.raises(ValueError, match="not a proportion"):
+        wilson(k, n)
+
+
+@pytest.mark.parametrize("n", [8, 20, 100, 1000])
+def test_clopper_pearson_never_covers_less_than_it_says(n: int) -> None:
+    low, high = np.array([clopper_pearson(k, n) for k in range(n + 1)]).T
+    for p in np.linspace(0.001, 0.999, 211):
+        weights = scipy_stats.binom.pmf(np.arange(n + 1), n, p)
+        assert weights[(low <= p) & (p <= high)].sum() >= 0.95
+
+
+def test_wilson_covers_95_percent_averaged_over_p() -> None:
+    n = 1000
+    low, high = np.array([wilson(k, n) for k in range(n + 1)]).T
+    coverage = [
+        scipy_stats.binom.pmf(np.arange(n + 1), n, p)[(low <= p) & (p <= high)].sum()
+        for p in np.linspace(0.01, 0.99, 393)
+    ]
+    assert 0.94 <= float(np.mean(coverage)) <= 0.96
+
+
+def test_clustered_error_is_the_usual_one_when_every_item_has_its_own_clip() -> None:
+    scores = np.random.default_rng(3).random(200)
+    assert clustered_standard_error(scores, range(200)) == pytest.approx(scores.std() / np.sqrt(200))
+
+
+def test_clustered_error_beats_the_naive_one_where_clips_correlate() -> None:
+    random = np.random.default_rng(7)
+    clusters = np.repeat(np.arange(60), 4)
+    naive = clustered = bootstrap = 0
+    rounds = 400
+    for _ in range(rounds):
+        chance = np.repeat(random.beta(1.2, 0.8, 60), 4)  # items of one clip share their difficulty
+        scores = (random.random(240) < chance).astype(float)
+        low, high = clustered_interval(scores, clusters)
+        clustered += low <= 0.6 <= high
+        half = 1.96 * scores.std() / np.sqrt(240)
+        naive += scores.mean() - half <= 0.6 <= scores.mean() + half
+        low, high = cluster_bootstrap(scores, clusters, draws=300)
+        bootstrap += low <= 0.6 <= high
+    assert clustered / rounds >= 0.92
+    assert bootstrap / rounds >= 0.90
+    assert naive / rounds <= 0.85
+
+
+def test_one_clip_gives_no_interval() -> None:
+    assert clustered_interval([1.0, 0.0], ["a", "a"]) == (float("-inf"), float("inf"))
+
+
+def test_small_groups_are_pulled_further_to_the_common_proportion() -> None:
+    pulled = shrunken([8, 90, 60, 200], [8, 100, 120, 400])
+    common = 358 / 628
+    assert common < pulled[0] < 1.0
+    assert (1.0 - pulled[0]) / (1.0 - common) > (0.9 - pulled[1]) / (0.9 - common)
+
+
+def test_groups_that_differ_by_chance_alone_share_one_estimate() -> None:
+    assert shrunken([50, 50, 51], [100, 100, 100]) == pytest.approx([151 / 300] * 3)
