@@ -61,7 +61,7 @@ _probes_lock = threading.Lock()
 
 
 def endpoint_status(endpoint: Endpoint) -> Status:
-    """Whether the server is there, its models and its load; takes 4 s at most, and its faults are no exceptions."""
+    """Whether the server is there, its models and its load, within 4 s; faults do not raise."""
 
     async def ask() -> Status:
         async with Client(endpoint, _STATUS_TIMEOUTS) as client:

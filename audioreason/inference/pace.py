@@ -1,0 +1,107 @@
+"""How many requests to have in flight: fewer when the server has too much to do, more while that helps.
+
+Additive increase, multiplicative decrease (Chiu and Jain 1989, as in TCP): doubling at first, halving on a
+429, a 503 or a timeout, a little more per round after that. It climbs only while more in flight means more
+done, that is while latency holds. Knows nothing about HTTP; time comes from whoever asks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_FIRST = 32  # in flight at the start: a vLLM or an engine queues that without harm
+_SMALLEST_ROUND = 8  # completions: fewer say too little about latency
+_WIDER, _MORE = 1.2, 1.05  # a round 20% wider that gets less than 5% more done has hit the server's ceiling
+_HOLD_ROUNDS = 8  # rounds to stay at a ceiling before trying again
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """When a request was sent (seconds on the caller's clock) and how many were in flight with it."""
+
+    at: float
+    in_flight: int
+
+
+class Pace:
+    """The limit on requests in flight, between 1 and `most`, and a moment before which nothing is sent."""
+
+    def __init__(self, most: int) -> None:
+        self.most = max(1, most)
+        self.blocked_until = 0.0
+        self._limit = float(min(self.most, _FIRST))
+        self._doubling = True
+        self._last_backoff = float("-inf")
+        self._hold = 0
+        self._best: tuple[float, float] | None = None  # (mean in flight, work per second) of the last climb
+        self._round = _Round()
+
+    @property
+    def limit(self) -> int:
+        """Requests allowed in flight now."""
+        return int(self._limit)
+
+    def succeeded(self, sent: Sent, seconds: float, tokens: int) -> None:
+        """A request took `seconds` and produced `tokens` (0 if the server does not count)."""
+        if self._hold == 0:
+            self._limit = min(self.most, self._limit + (1.0 if self._doubling else self._step / self._limit))
+        self._round.add(sent.in_flight, seconds, tokens)
+        if self._round.count >= max(_SMALLEST_ROUND, self.limit):
+            self._finish_round()
+
+    def overloaded(self, sent: Sent, now: float, retry_after: float | None = None) -> None:
+        """The server had too much to do: halve, once per round trip, and wait if it asked for that."""
+        if retry_after is not None:
+            self.blocked_until = max(self.blocked_until, now + retry_after)
+        if sent.at <= self._last_backoff:
+            return  # sent before the last halving, which it knew nothing of
+        self._last_backoff = now
+        self._limit = max(1.0, min(self._limit, sent.in_flight) / 2)
+        self._doubling = False
+        self._hold = 0
+        self._best = None
+        self._round = _Round()
+
+    @property
+    def _step(self) -> float:
+        return max(1.0, self.most / 32)
+
+    def _finish_round(self) -> None:
+        width, rate = self._round.width, self._round.rate
+        self._round = _Round()
+        if self._hold > 0:
+            self._hold -= 1
+            return
+        if self._best is None or rate >= self._best[1] * _MORE:
+            self._best = (width, rate)
+        elif width >= self._best[0] * _WIDER:
+            self._best = None
+            self._doubling = False
+            self._hold = _HOLD_ROUNDS
+
+
+class _Round:
+    """What was seen over about one round trip of everything in flight."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._in_flight = 0
+        self._seconds = 0.0
+        self._tokens = 0
+
+    def add(self, in_flight: int, seconds: float, tokens: int) -> None:
+        self.count += 1
+        self._in_flight += in_flight
+        self._seconds += seconds
+        self._tokens += tokens
+
+    @property
+    def width(self) -> float:
+        """Mean number in flight."""
+        return self._in_flight / self.count
+
+    @property
+    def rate(self) -> float:
+        """Tokens per second (answers, where nobody counts tokens), by Little's law: in flight / latency."""
+        work = self._tokens or self.count
+        return self.width * work / max(self._seconds, 1e-9)

@@ -1,0 +1,402 @@
+"""The batch road: many requests to one endpoint, as fast as it likes, and one record for each sample.
+
+Retries what may succeed later, adapts how many requests are in flight (`pace`), stops when asked, and hands
+every outcome to `on_record` as it comes: an answer, or the fault that took its place. Knows nothing about
+items, prompts or files; a record that was not handed over was not made, and can be asked for again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import orjson
+
+from audioreason.errors import LabError
+from audioreason.inference.client import Answer, Client, Timeouts
+from audioreason.inference.endpoint import Endpoint, Sampling
+from audioreason.inference.faults import BadAnswer, Fault, TimedOut
+from audioreason.inference.messages import Messages
+from audioreason.inference.pace import Pace, Sent
+from audioreason.inference.probe import first_model
+from audioreason.progress import Progress, Quiet
+
+_TICK_SECONDS = 0.1
+_METRIC_SECONDS = 1.0
+_FAILURES_IN_ROW = 8  # final failures, with no answer between them, after which nobody waits any more
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request: `n` samples of an item, numbered from `sample`, drawn with `seed`.
+
+    With n = 1 (the rule) each sample has its own seed and can be drawn again alone. Servers use one seed for
+    all `n` of a request, so its records share it. `messages` may be a function, called when the request is
+    sent: then memory holds only the clips that are in flight.
+    """
+
+    item_id: str
+    sample: int
+    seed: int
+    messages: Messages | Callable[[], Messages]
+    n: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RawRecord:
+    """What became of one sample: what the server said, or (`error`, `error_kind`) why it said nothing.
+
+    The fields are those of `predictions.jsonl`. `seconds` is the last attempt alone; `attempt` counts from 1
+    (0: never sent); `created` is UTC in ISO format. `error_kind` is a fault's kind, `not_sent` when the
+    server had been given up before, or `unbuildable` when the item's messages could not be built.
+    """
+
+    item_id: str
+    sample: int
+    seed: int
+    content: str | None = None
+    reasoning: str | None = None
+    finish_reason: str | None = None
+    error: str | None = None
+    error_kind: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    seconds: float = 0.0
+    created: str = ""
+    attempt: int = 0
+
+    def to_json(self) -> bytes:
+        """One line of `predictions.jsonl`, without the newline."""
+        return orjson.dumps(self)
+
+
+@dataclass(frozen=True)
+class Retries:
+    """When to try again, and when to stop.
+
+    A fault is tried `attempts` times in all (a timeout twice at most), waiting a random time between 0 and
+    `base` * 2**k, at most `cap`, seconds ("full jitter", Brooker 2015). A server that says it is too busy is
+    asked again for as long as it answers anybody, and for `patience` seconds after that. After a stop,
+    requests in flight get `grace` seconds to finish.
+    """
+
+    attempts: int = 5
+    base: float = 0.5
+    cap: float = 30.0
+    patience: float = 180.0
+    grace: float = 2.0
+
+
+@dataclass(frozen=True)
+class BatchSummary:
+    """What a batch came to, in samples. `stopped`: somebody asked for it.
+
+    `gave_up` is a sentence if the server only kept us waiting; `widest` the most requests in flight.
+    """
+
+    answered: int
+    failed: int
+    retried: int
+    completion_tokens: int
+    seconds: float
+    widest: int
+    stopped: bool
+    gave_up: str | None
+
+
+def run_batch(
+    requests: Iterable[Request],
+    endpoint: Endpoint,
+    sampling: Sampling,
+    *,
+    on_record: Callable[[RawRecord], None],
+    concurrency: int = 64,
+    progress: Progress | None = None,
+    total: int | None = None,
+    already: int = 0,
+    phase: str = "answering",
+    timeouts: Timeouts | None = None,
+    retries: Retries | None = None,
+) -> BatchSummary:
+    """Send every request and call `on_record` once per sample, in the order in which they complete.
+
+    Runs its own event loop in the calling thread, and calls `on_record` there. `concurrency` is the most
+    that is ever in flight. `total` and `already` count samples (with those of an earlier, interrupted run)
+    for `progress`; a stop asked for there leaves what was not finished unrecorded.
+
+    Raises:
+        Fault: if the endpoint names no model and its list of models cannot be had.
+        Exception: whatever `on_record` or the iterable raises ends the batch; records made before stand.
+    """
+    batch = _Batch(
+        requests, sampling, on_record, Pace(concurrency), progress or Quiet(), retries or Retries()
+    )
+    batch.progress.phase(phase, total)
+    return asyncio.run(batch.run(Client(endpoint, timeouts), already))
+
+
+@dataclass(eq=False, slots=True)
+class _Work:
+    """A request on its way: how often it was sent, how often it failed, and what it waits for."""
+
+    request: Request
+    tries: int = 0
+    failures: int = 0  # without those where the server was only too busy
+    fault: Fault | None = None
+    timer: asyncio.TimerHandle | None = None
+
+
+class _Batch:
+    """The state of one `run_batch`. Everything here happens in one thread, between awaits."""
+
+    def __init__(
+        self,
+        requests: Iterable[Request],
+        sampling: Sampling,
+        on_record: Callable[[RawRecord], None],
+        pace: Pace,
+        progress: Progress,
+        retries: Retries,
+    ) -> None:
+        self.progress = progress
+        self._source = iter(requests)
+        self._sampling = sampling
+        self._on_record = on_record
+        self._pace = pace
+        self._retries = retries
+        self._exhausted = False
+        self._again: deque[_Work] = deque()  # have waited long enough
+        self._waiting: set[_Work] = set()  # wait before another try
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wake: asyncio.TimerHandle | None = None
+        self._stopping = False
+        self._gave_up: Fault | None = None
+        self._failures_in_row = 0
+        self._last_success = 0.0
+        self._answered = self._failed = self._retried = self._tokens = self._widest = 0
+        self._client: Client
+        self._loop: asyncio.AbstractEventLoop
+        self._done: asyncio.Future[None]
+
+    async def run(self, client: Client, already: int) -> BatchSummary:
+        """Send everything; returns when nothing is left, or when a stop is complete."""
+        self._loop = asyncio.get_running_loop()
+        self._done = self._loop.create_future()
+        start = self._last_success = self._loop.time()
+        async with client as self._client:
+            if not client.endpoint.model:
+                client.endpoint = client.endpoint.model_copy(update={"model": await first_model(client)})
+            next_metrics = start + _METRIC_SECONDS
+            self._pump()
+            try:
+                while not self._done.done():
+                    await asyncio.wait([self._done], timeout=_TICK_SECONDS)
+                    self._report(already)
+                    if (now := self._loop.time()) >= next_metrics:
+                        next_metrics = now + _METRIC_SECONDS
+                        self._report_metrics(now - start)
+            finally:  # before the connections close, or that would look like the server's fault
+                for task in self._tasks:
+                    task.cancel()
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._done.result()
+        return BatchSummary(
+            answered=self._answered,
+            failed=self._failed,
+            retried=self._retried,
+            completion_tokens=self._tokens,
+            seconds=self._loop.time() - start,
+            widest=self._widest,
+            stopped=self._stopping,
+            gave_up=str(self._gave_up) if self._gave_up else None,
+        )
+
+    def _report(self, already: int) -> None:
+        note = f"{self._failed} failed" if self._failed else ""
+        self.progress.done(already + self._answered + self._failed, note)
+        if not self._stopping and self.progress.should_stop():
+            self._stopping = True
+            self._loop.call_later(self._retries.grace, self._end)
+            self._pump()
+
+    def _report_metrics(self, seconds: float) -> None:
+        count = self._answered + self._failed
+        self.progress.metrics(
+            count,
+            in_flight=len(self._tasks),
+            limit=self._pace.limit,
+            per_second=count / seconds,
+            tokens_per_second=self._tokens / seconds,
+            failed=self._failed,
+        )
+
+    def _end(self, error: BaseException | None = None) -> None:
+        if self._done.done():
+            return
+        if error is None:
+            self._done.set_result(None)
+        else:
+            self._done.set_exception(error)
+
+    def _pump(self) -> None:
+        """Send what may be sent now; called whenever that may have changed."""
+        try:
+            if self._gave_up is not None:
+                self._record_the_rest(self._gave_up)
+            while not self._stopping and len(self._tasks) < self._pace.limit and not self._blocked():
+                work = self._next()
+                if work is None:
+                    break
+                task = self._loop.create_task(self._attempt(work))
+                self._tasks.add(task)
+                task.add_done_callback(self._ended)
+        except Exception as error:  # noqa: BLE001 - raised again in the caller's thread
+            self._end(error)
+        if not self._tasks and (
+            self._stopping or (self._exhausted and not self._again and not self._waiting)
+        ):
+            self._end()
+
+    def _next(self) -> _Work | None:
+        if self._again:
+            return self._again.popleft()
+        if not self._exhausted:
+            try:
+                return _Work(next(self._source))
+            except StopIteration:
+                self._exhausted = True
+        return None
+
+    def _blocked(self) -> bool:
+        """Whether the server asked us to wait; then `_pump` is called when that is over."""
+        if self._loop.time() >= self._pace.blocked_until:
+            return False
+        if self._wake is None or self._wake.when() < self._pace.blocked_until:
+            if self._wake is not None:
+                self._wake.cancel()
+            self._wake = self._loop.call_at(self._pace.blocked_until, self._pump)
+        return True
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._end(error)
+        if not self._done.done():
+            self._pump()
+
+    async def _attempt(self, work: _Work) -> None:
+        request = work.request
+        work.tries += 1
+        self._widest = max(self._widest, len(self._tasks))
+        sent = Sent(self._loop.time(), len(self._tasks))
+        try:
+            messages = request.messages() if callable(request.messages) else request.messages
+            answer = await self._client.answer(messages, self._sampling, request.seed, request.n)
+        except Fault as fault:
+            self._on_fault(work, sent, fault)
+        except LabError as error:  # from the builder: a clip that cannot be read, a template that fails
+            self._record_failure(work, "unbuildable", str(error), 0.0)
+        else:
+            self._on_answer(work, sent, answer)
+
+    def _on_answer(self, work: _Work, sent: Sent, answer: Answer) -> None:
+        request = work.request
+        self._last_success = self._loop.time()
+        self._failures_in_row = 0
+        self._pace.succeeded(sent, self._last_success - sent.at, answer.completion_tokens)
+        self._tokens += answer.completion_tokens
+        created = _now()
+        for offset, completion in enumerate(answer.completions[: request.n]):
+            self._answered += 1
+            self._on_record(
+                RawRecord(
+                    item_id=request.item_id,
+                    sample=request.sample + offset,
+                    seed=request.seed,
+                    content=completion.content,
+                    reasoning=completion.reasoning,
+                    finish_reason=completion.finish_reason,
+                    prompt_tokens=completion.prompt_tokens,
+                    completion_tokens=completion.completion_tokens,
+                    seconds=round(completion.seconds, 4),
+                    created=created,
+                    attempt=work.tries,
+                )
+            )
+        if len(answer.completions) < request.n:
+            message = f"The server gave {len(answer.completions)} of {request.n} choices."
+            self._record_failure(work, BadAnswer.kind, message, 0.0, first=len(answer.completions))
+
+    def _on_fault(self, work: _Work, sent: Sent, fault: Fault) -> None:
+        now = self._loop.time()
+        work.fault = fault
+        busy = fault.slow_down and not isinstance(fault, TimedOut)
+        work.failures += not busy
+        if fault.slow_down:
+            self._pace.overloaded(sent, now, fault.retry_after)
+        if fault.retry and self._stopping:
+            return  # not recorded, so a resumed run asks again
+        if busy:
+            again = now - self._last_success <= self._retries.patience
+        else:
+            attempts = (
+                min(2, self._retries.attempts) if isinstance(fault, TimedOut) else self._retries.attempts
+            )
+            again = fault.retry and work.failures < attempts and not self._hopeless()
+        if again and self._gave_up is None:
+            self._retried += 1
+            self._waiting.add(work)
+            longest = min(self._retries.cap, self._retries.base * 2 ** min(work.tries - 1, 16))
+            wait = (fault.retry_after or 0.0) + random.uniform(0, longest)
+            work.timer = self._loop.call_later(wait, self._requeue, work)
+            return
+        self._record_failure(work, fault.kind, str(fault), now - sent.at)
+        self._failures_in_row += fault.retry
+        if busy or (fault.slow_down and self._hopeless()):
+            self._gave_up = self._gave_up or fault
+
+    def _hopeless(self) -> bool:
+        """Whether so many requests failed in a row that waiting for the next one is no use."""
+        return self._failures_in_row >= min(_FAILURES_IN_ROW, 2 * self._pace.most)
+
+    def _requeue(self, work: _Work) -> None:
+        self._waiting.discard(work)
+        self._again.append(work)
+        self._pump()
+
+    def _record_the_rest(self, fault: Fault) -> None:
+        """After giving up on a server that only keeps us waiting: say so for everything that is left."""
+        for work in (*self._again, *self._waiting):
+            if work.timer is not None:
+                work.timer.cancel()
+            last = work.fault or fault
+            self._record_failure(work, last.kind, str(last), 0.0)
+        self._again.clear()
+        self._waiting.clear()
+        while (unsent := self._next()) is not None:
+            self._record_failure(unsent, "not_sent", f"Not sent, because before it: {fault}", 0.0)
+
+    def _record_failure(self, work: _Work, kind: str, message: str, seconds: float, first: int = 0) -> None:
+        created = _now()
+        for offset in range(first, work.request.n):
+            self._failed += 1
+            self._on_record(
+                RawRecord(
+                    item_id=work.request.item_id,
+                    sample=work.request.sample + offset,
+                    seed=work.request.seed,
+                    error=message,
+                    error_kind=kind,
+                    seconds=round(seconds, 4),
+                    created=created,
+                    attempt=work.tries,
+                )
+            )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
