@@ -1,0 +1,28 @@
+"""Raw text -> think / HEARD / ANALYSIS / ANSWER -> one choice -> scored. Pure functions.
+
+`parse` takes a response apart, `resolve` finds the choice it states, `official` is the published match,
+`score` puts them together. Knows nothing about runs or items beyond their choices.
+"""
+
+from audioreason.answers.official import official_match
+from audioreason.answers.parse import SECTIONS, Parsed, RawResponse, is_looped, parse, split_sections
+from audioreason.answers.resolve import Resolution, normalise, resolve
+from audioreason.answers.score import OUTCOMES, SCORER_VERSION, Outcome, Score, score
+
+__all__ = [
+    "OUTCOMES",
+    "SCORER_VERSION",
+    "SECTIONS",
+    "Outcome",
+    "Parsed",
+    "RawResponse",
+    "Resolution",
+    "Score",
+    "is_looped",
+    "normalise",
+    "official_match",
+    "parse",
+    "resolve",
+    "score",
+    "split_sections",
+]

@@ -1,0 +1,73 @@
+"""One response -> a choice, two scores and an outcome; stored responses score again without inference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from audioreason.answers.official import official_match
+from audioreason.answers.parse import Parsed, RawResponse, parse
+from audioreason.answers.resolve import Resolution, resolve
+
+# raise when a change of parse, resolve or score can change a stored score: derived files carry it
+SCORER_VERSION = "1"
+
+Outcome = Literal[
+    "correct", "wrong", "unresolved", "truncated", "looped", "refused", "format_broken", "server_error"
+]
+OUTCOMES: tuple[Outcome, ...] = (
+    "correct",
+    "wrong",
+    "unresolved",
+    "truncated",
+    "looped",
+    "refused",
+    "format_broken",
+    "server_error",
+)
+
+
+@dataclass(frozen=True)
+class Score:
+    """What became of one prediction; `strict` and `official` are None without an answer or without gold."""
+
+    parsed: Parsed
+    resolution: Resolution
+    strict: bool | None
+    official: bool | None
+    outcome: Outcome
+
+
+def score(
+    raw: RawResponse | None,
+    *,
+    choices: Sequence[str],
+    answer: str,
+    gold: int | None,
+    expected_sections: Sequence[str] = (),
+    error: str | None = None,
+) -> Score:
+    """Score a response against `gold` (index of the right choice; None if it is not among them).
+
+    An `error` is the server's fault: outcome server_error, and no score at all.
+    """
+    if error is not None or raw is None:
+        return Score(Parsed(thinking=""), Resolution(None, "none"), None, None, "server_error")
+    parsed = parse(raw, expected_sections)
+    resolution = resolve(parsed.answer, choices)
+    strict = None if gold is None else resolution.index == gold
+    official = None if gold is None else official_match(parsed.answer, answer, choices)
+    return Score(parsed, resolution, strict, official, _outcome(parsed, resolution, gold))
+
+
+def _outcome(parsed: Parsed, resolution: Resolution, gold: int | None) -> Outcome:
+    if resolution.index is not None:
+        if not parsed.format_ok:
+            return "format_broken"
+        return "correct" if resolution.index == gold else "wrong"
+    if parsed.looped:
+        return "looped"
+    if parsed.truncated:
+        return "truncated"
+    return "refused" if parsed.refused else "unresolved"
