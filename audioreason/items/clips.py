@@ -90,7 +90,7 @@ def prepare_clip(source: Path, cache: Path) -> Path:
         ItemError: as `read_clip`.
         WorkspaceError: if the cache cannot be written.
     """
-    target = cache / "clips" / f"{clip_hashes(cache).get(source)}.wav"
+    target = cache / "clips" / f"{clip_hashes([source], cache)[0]}.wav"
     if not target.is_file():
         write_atomic(target, wav_bytes(read_clip(source)))
     return target

@@ -22,7 +22,7 @@ import orjson
 from pydantic import ValidationError
 
 from audioreason.errors import ItemError
-from audioreason.items.hashes import clip_hashes, file_hash
+from audioreason.items.hashes import clip_hashes
 from audioreason.items.schema import DatasetInfo, Item
 from audioreason.workspace import Workspace, shipped, write_atomic
 
@@ -76,7 +76,7 @@ class Dataset:
         path = self.clip(item)
         if path is None:
             return None
-        return file_hash(path) if self.cache is None else clip_hashes(self.cache).get(path)
+        return clip_hashes([path], self.cache)[0]
 
 
 @dataclass(frozen=True)
@@ -259,9 +259,7 @@ def _measured(
 ) -> DatasetInfo:
     """`info` with hashes and counts of what is in the folder; `known` is the items' hash if it is trusted."""
     paths = _clips(root, items)
-    hashes = (
-        clip_hashes(cache).get_all(paths.values()) if cache else [file_hash(path) for path in paths.values()]
-    )
+    hashes = clip_hashes(paths.values(), cache)
     of_items = known or items_hash(items)
     return info.model_copy(
         update={

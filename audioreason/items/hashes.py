@@ -1,23 +1,18 @@
 """Content hashes of clips, remembered by path, time and size so that a clip is read once.
 
-The memory is `cache/clip-hashes.jsonl`, append-only: two processes may both append, and the file may
-be deleted at any time. Knows nothing about datasets or what is in a clip.
+Knows nothing about datasets or what is in a clip.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
-import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import orjson
-
 from audioreason.errors import ItemError
-from audioreason.workspace import JsonlWriter
+from audioreason.items.memory import Memory, memory
 
 _THREADS = 4  # hashing releases the GIL; more threads only queue at the disk
 
@@ -32,73 +27,39 @@ def file_hash(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise ItemError(
-            f"The clip {path} cannot be read ({error.strerror or error}).",
-            "Check the file and its permissions.",
-        ) from error
+        raise _unreadable(path, error) from error
 
 
-class ClipHashes:
-    """`file_hash` with a memory in a cache folder; safe from any thread."""
+def clip_hashes(paths: Iterable[Path], cache: Path | None) -> list[str]:
+    """SHA-256 of clips, in their order; a clip whose path, time and size are known is not read again.
 
-    def __init__(self, cache: Path) -> None:
-        self._store = cache / "clip-hashes.jsonl"
-        self._known: dict[tuple[str, int, int], str] = {}
-        self._lock = threading.Lock()
-        if self._store.is_file():
-            for line in self._store.read_bytes().splitlines():
-                try:
-                    path, modified, size, digest = orjson.loads(line)
-                except ValueError:  # a line torn by a killed writer: that clip is hashed again
-                    continue
-                self._known[path, modified, size] = digest
+    Args:
+        paths: clips; one may come twice.
+        cache: the workspace's cache folder (`clip-hashes.jsonl` in it), or None to remember nothing.
 
-    def get(self, path: Path) -> str:
-        """SHA-256 of one clip; reads it only if its path, time or size is new.
-
-        Raises:
-            ItemError: if the clip cannot be read.
-        """
-        return self.get_all([path])[0]
-
-    def get_all(self, paths: Iterable[Path]) -> list[str]:
-        """SHA-256 of many clips, in their order; unknown ones are read by a few threads.
-
-        Raises:
-            ItemError: if a clip cannot be read.
-        """
-        wanted = list(paths)
-        keys = [_key(path) for path in wanted]
-        with self._lock:
-            missing = {key: path for key, path in zip(keys, wanted, strict=True) if key not in self._known}
-        if missing:
-            if len(missing) == 1:
-                digests = [file_hash(path) for path in missing.values()]
-            else:
-                with ThreadPoolExecutor(_THREADS) as pool:
-                    digests = list(pool.map(file_hash, missing.values()))
-            self._remember(dict(zip(missing, digests, strict=True)))
-        return [self._known[key] for key in keys]
-
-    def _remember(self, found: dict[tuple[str, int, int], str]) -> None:
-        with self._lock:
-            self._known.update(found)
-            with JsonlWriter(self._store) as writer:
-                writer.append(b"\n".join(orjson.dumps([*key, digest]) for key, digest in found.items()))
+    Raises:
+        ItemError: if a clip cannot be read.
+    """
+    keys = [(_key(path), path) for path in paths]
+    known = memory(cache / "clip-hashes.jsonl") if cache else Memory()
+    missing = {key: path for key, path in keys if known.get(key) is None}
+    if len(missing) > 1:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            known.put(dict(zip(missing, pool.map(file_hash, missing.values()), strict=True)))
+    else:
+        known.put({key: file_hash(path) for key, path in missing.items()})
+    return [known.get(key) for key, _ in keys]
 
 
-@functools.cache
-def clip_hashes(cache: Path) -> ClipHashes:
-    """The process's one memory of clip hashes for a cache folder."""
-    return ClipHashes(cache)
-
-
-def _key(path: Path) -> tuple[str, int, int]:
+def _key(path: Path) -> str:
     try:
         status = os.stat(path)  # noqa: PTH116 - a Path's stat costs twice as much, and this runs per item
     except OSError as error:
-        raise ItemError(
-            f"The clip {path} cannot be read ({error.strerror or error}).",
-            "Check the file and its permissions.",
-        ) from error
-    return str(path), status.st_mtime_ns, status.st_size
+        raise _unreadable(path, error) from error
+    return f"{path}|{status.st_mtime_ns}|{status.st_size}"
+
+
+def _unreadable(path: Path, error: OSError) -> ItemError:
+    return ItemError(
+        f"The clip {path} cannot be read ({error.strerror or error}).", "Check the file and its permissions."
+    )

@@ -23,7 +23,8 @@ from audioreason.items import (
     save_dataset,
 )
 from audioreason.items.dataset import clip_path
-from audioreason.items.hashes import ClipHashes
+from audioreason.items.hashes import clip_hashes
+from audioreason.items.memory import Memory, memory
 from audioreason.workspace import Workspace
 
 text = st.text(max_size=20)
@@ -183,29 +184,36 @@ def test_a_dataset_written_by_hand_is_counted(workspace: Workspace) -> None:
     assert row.hash == load_dataset(workspace, "hand").info.hash
 
 
+def test_two_questions_may_share_a_clip(workspace: Workspace, tiny_dataset) -> None:
+    data = tiny_dataset("tiny", n=2)
+    shared = [item.model_copy(update={"audio_path": "audio/000.wav"}) for item in data.items]
+    save_dataset(data.root, data.info, shared, workspace.cache)
+    loaded = load_dataset(workspace, "tiny")
+    assert loaded.info.clip_count == 2
+    assert loaded.clip_hash(loaded.items[0]) == loaded.clip_hash(loaded.items[1])
+
+
 def test_a_clip_is_hashed_once_until_it_changes(tmp_path: Path) -> None:
-    clip = tmp_path / "a.wav"
+    clip, cache = tmp_path / "a.wav", tmp_path / "cache"
     clip.write_bytes(b"one")
-    first = ClipHashes(tmp_path / "cache").get(clip)
-    memory = ClipHashes(tmp_path / "cache")  # as another process would open it
+    first = clip_hashes([clip], cache)
+    memory.cache_clear()  # as another process would open it
     status = clip.stat()
     clip.write_bytes(b"two")
     os.utime(clip, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert memory.get(clip) == first  # same path, time and size: not read again
+    assert clip_hashes([clip], cache) == first  # same path, time and size: not read again
     clip.write_bytes(b"other")
-    assert memory.get(clip) != first
+    assert clip_hashes([clip], cache) != first
 
 
-def test_a_torn_line_in_the_hash_memory_is_only_forgotten(tmp_path: Path) -> None:
-    clip = tmp_path / "a.wav"
-    clip.write_bytes(b"one")
-    first = ClipHashes(tmp_path).get(clip)
-    store = tmp_path / "clip-hashes.jsonl"
-    store.write_bytes(store.read_bytes()[:-9])
-    again = ClipHashes(tmp_path)
-    assert again.get(clip) == first
-    assert ClipHashes(tmp_path).get(clip) == first
-    assert store.read_bytes().count(b"\n") == 1
+def test_a_torn_line_in_the_memory_is_only_forgotten(tmp_path: Path) -> None:
+    file = tmp_path / "memory.jsonl"
+    Memory(file).put({"a": 1, "b": [2]})
+    file.write_bytes(file.read_bytes()[:-3])
+    again = Memory(file)
+    assert (again.get("a"), again.get("b")) == (1, None)
+    again.put({"b": [2]})
+    assert Memory(file).get("b") == [2]
 
 
 def test_a_hundred_thousand_items_load(tmp_path: Path) -> None:
