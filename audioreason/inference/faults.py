@@ -5,7 +5,7 @@ EndpointError
     ├── Unreachable     refused       nobody listens there, the name is unknown, TLS fails
     ├── Disconnected    disconnected  the connection closed before any answer
     ├── TimedOut        timeout       no answer in time
-    ├── ServerFailed    http_5xx      the server failed (http_500, http_502 ...)
+    ├── ServerFailed    http_5xx      the server failed (http_500, http_502; failed: inside an answer)
     │   └── Overloaded  http_503      the server says that it has too much to do
     ├── RateLimited     rate_limited  429, with the wait that it asked for
     ├── HalfBody        half_body     the answer stopped in the middle
@@ -69,13 +69,13 @@ class TimedOut(Fault):
 
 
 class ServerFailed(Fault):
-    """HTTP 5xx: something broke in the server; `kind` carries the status."""
+    """HTTP 5xx: something broke in the server; without a status, the answer itself said so."""
 
     def __init__(
-        self, message: str, hint: str = "", status: int = 500, retry_after: float | None = None
+        self, message: str, hint: str = "", status: int | None = 500, retry_after: float | None = None
     ) -> None:
         super().__init__(message, hint, status, retry_after)
-        self.kind = f"http_{status}"
+        self.kind = f"http_{status}" if status else "failed"
 
 
 class Overloaded(ServerFailed):
