@@ -234,8 +234,9 @@ def _read_answer(endpoint: Endpoint, data: bytes, seconds: float) -> Answer:
         status = error.get("code") if isinstance(error, Mapping) else None
         if isinstance(status, int) and status >= 400:
             raise fault_from_status(endpoint, status, {}, data)
-        raise BadAnswer(
-            f"{endpoint.name} ({endpoint.base_url}) answered with an error{quote(endpoint, value)}."
+        said = quote(endpoint, value)
+        raise ServerFailed(
+            f"{endpoint.name} ({endpoint.base_url}) failed while answering{said}.", status=None
         )
     try:
         usage = value.get("usage") or {}

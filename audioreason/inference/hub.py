@@ -248,8 +248,8 @@ class GenerationHub:
     # --- in the hub's thread ---
 
     def _run(self) -> None:
-        # half a second that the first generation need not wait for, and that nobody should wait for here
-        self._loop.call_soon(self._loop.run_in_executor, None, importlib.import_module, "openai")
+        # importing it takes half a second, which the first generation need not wait for
+        self._loop.call_soon(lambda: self._loop.run_in_executor(None, importlib.import_module, "openai"))
         self._loop.run_forever()
         self._loop.close()
 

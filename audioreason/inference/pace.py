@@ -34,7 +34,7 @@ class Pace:
         self._last_backoff = float("-inf")
         self._hold = 0
         self._best: tuple[float, float] | None = None  # (mean in flight, work per second) of the last climb
-        self._round = _Round()
+        self._round = _Round(self.limit)
 
     @property
     def limit(self) -> int:
@@ -46,7 +46,7 @@ class Pace:
         if self._hold == 0:
             self._limit = min(self.most, self._limit + (1.0 if self._doubling else self._step / self._limit))
         self._round.add(sent.in_flight, seconds, tokens)
-        if self._round.count >= max(_SMALLEST_ROUND, self.limit):
+        if self._round.complete:
             self._finish_round()
 
     def overloaded(self, sent: Sent, now: float, retry_after: float | None = None) -> None:
@@ -60,7 +60,7 @@ class Pace:
         self._doubling = False
         self._hold = 0
         self._best = None
-        self._round = _Round()
+        self._round = _Round(self.limit)
 
     @property
     def _step(self) -> float:
@@ -68,40 +68,47 @@ class Pace:
 
     def _finish_round(self) -> None:
         width, rate = self._round.width, self._round.rate
-        self._round = _Round()
         if self._hold > 0:
             self._hold -= 1
-            return
-        if self._best is None or rate >= self._best[1] * _MORE:
+        elif self._best is None or rate >= self._best[1] * _MORE:
             self._best = (width, rate)
         elif width >= self._best[0] * _WIDER:
+            if not self._doubling:  # a later try at the ceiling went too far: back to where it began
+                self._limit = max(1.0, self._best[0])
             self._best = None
             self._doubling = False
             self._hold = _HOLD_ROUNDS
+        self._round = _Round(self.limit)
 
 
 class _Round:
-    """What was seen over about one round trip of everything in flight."""
+    """What was seen over about one round trip of everything that was in flight when it began."""
 
-    def __init__(self) -> None:
-        self.count = 0
+    def __init__(self, limit: int) -> None:
+        self._enough = max(_SMALLEST_ROUND, limit)
+        self._count = 0
         self._in_flight = 0
         self._seconds = 0.0
         self._tokens = 0
 
     def add(self, in_flight: int, seconds: float, tokens: int) -> None:
-        self.count += 1
+        self._count += 1
         self._in_flight += in_flight
         self._seconds += seconds
         self._tokens += tokens
 
     @property
+    def complete(self) -> bool:
+        """Whether as much was seen as was in flight at its beginning."""
+        return self._count >= self._enough
+
+    @property
     def width(self) -> float:
         """Mean number in flight."""
-        return self._in_flight / self.count
+        return self._in_flight / self._count
 
     @property
     def rate(self) -> float:
         """Tokens per second (answers, where nobody counts tokens), by Little's law: in flight / latency."""
-        work = self._tokens or self.count
+        work = self._tokens or self._count
         return self.width * work / max(self._seconds, 1e-9)

@@ -264,7 +264,8 @@ class _Batch:
     def _next(self) -> _Work | None:
         if self._again:
             return self._again.popleft()
-        if not self._exhausted:
+        # what waits for another try counts too, or a failing server would pull the whole source into memory
+        if not self._exhausted and (self._gave_up or len(self._tasks) + len(self._waiting) < self._pace.most):
             try:
                 return _Work(next(self._source))
             except StopIteration:

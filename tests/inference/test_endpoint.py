@@ -1,0 +1,183 @@
+"""What an endpoint accepts, where it is, that no key is ever written, that the store survives rivals."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from audioreason.errors import EndpointError, WorkspaceError
+from audioreason.inference.endpoint import (
+    Endpoint,
+    Sampling,
+    choose_endpoint,
+    default_endpoint,
+    load_endpoints,
+    normalise_url,
+    remove_endpoint,
+    save_endpoint,
+)
+from audioreason.inference.seeds import sample_seed
+from audioreason.workspace import Workspace
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("127.0.0.1:8000", "http://127.0.0.1:8000/v1"),
+        (" http://localhost:8000/ ", "http://localhost:8000/v1"),
+        ("http://[::1]:8000/v1/", "http://[::1]:8000/v1"),
+        ("https://API.example.com/openai/v1/chat/completions", "https://api.example.com/openai/v1"),
+        ("http://host/Team/v1", "http://host/Team/v1"),
+    ],
+)
+def test_url_is_normalised_once_and_for_all(written: str, meant: str) -> None:
+    assert normalise_url(written) == meant
+    assert normalise_url(meant) == meant
+
+
+@pytest.mark.parametrize(
+    "written", ["", "ftp://host", "http://", "http://host:99999", "http://[bad", "file:///etc"]
+)
+def test_what_is_no_url_is_refused_in_one_sentence(written: str) -> None:
+    with pytest.raises(EndpointError, match="not an http or https URL"):
+        Endpoint(name="x", base_url=written)
+
+
+@pytest.mark.parametrize("written", ["http://user:hunter2@host/v1", "http://host/v1?key=hunter2"])
+def test_secret_in_url_is_refused_and_not_repeated(written: str) -> None:
+    with pytest.raises(EndpointError) as caught:
+        Endpoint(name="x", base_url=written)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_pasted_key_is_refused_and_not_repeated() -> None:
+    with pytest.raises(EndpointError) as caught:
+        Endpoint(name="x", base_url="http://host", api_key_env="sk-hunter2")
+    assert "hunter2" not in str(caught.value)
+    with pytest.raises(ValidationError) as refused:
+        Endpoint.model_validate({"name": "x", "base_url": "http://host", "api_key": "sk-hunter2"})
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("[::1]", True),
+        ("[::ffff:127.0.0.1]", True),
+        ("lab.localhost", True),
+        ("192.168.1.7", False),
+        ("localhost.example.com", False),
+        ("127.0.0.1.example.com", False),
+        ("gpu-box", False),
+    ],
+)
+def test_local_means_audio_stays_on_this_machine(host: str, local: bool) -> None:
+    endpoint = Endpoint(name="x", base_url=f"http://{host}:8000")
+    assert endpoint.local is local
+    assert ("not on this machine" in endpoint.describe()) is not local
+
+
+def test_key_comes_from_the_environment_and_is_never_serialised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_TEST_KEY", "hunter2")
+    endpoint = Endpoint(name="x", base_url="http://host", api_key_env="LAB_TEST_KEY")
+    assert endpoint.api_key() == "hunter2"
+    assert "hunter2" not in endpoint.model_dump_json() + repr(endpoint)
+
+
+def test_key_comes_from_the_secrets_file_too(monkeypatch: pytest.MonkeyPatch, workspace: Workspace) -> None:
+    monkeypatch.chdir(workspace.root)
+    (workspace.root / ".streamlit").mkdir()
+    (workspace.root / ".streamlit" / "secrets.toml").write_text('LAB_TEST_KEY = "hunter3"\n')
+    assert Endpoint(name="x", base_url="http://host", api_key_env="LAB_TEST_KEY").api_key() == "hunter3"
+
+
+def test_missing_key_says_which_variable(monkeypatch: pytest.MonkeyPatch, workspace: Workspace) -> None:
+    monkeypatch.chdir(workspace.root)
+    monkeypatch.delenv("LAB_TEST_KEY", raising=False)
+    with pytest.raises(EndpointError, match="LAB_TEST_KEY"):
+        Endpoint(name="x", base_url="http://host", api_key_env="LAB_TEST_KEY").api_key()
+
+
+def test_sampling_extras_are_top_level_fields_and_unset_ones_absent() -> None:
+    body = Sampling(top_k=20, min_p=0.05, repetition_penalty=1.1, samples=4).body()
+    assert body == {
+        "temperature": 0.1,
+        "max_tokens": 10_000,
+        "top_k": 20,
+        "min_p": 0.05,
+        "repetition_penalty": 1.1,
+    }
+
+
+def test_store_keeps_order_replaces_by_name_and_forgets(workspace: Workspace) -> None:
+    assert load_endpoints(workspace) == ()
+    assert default_endpoint(workspace) is None
+    first, second = (Endpoint(name=name, base_url=f"http://{name}:1") for name in ("a", "b"))
+    save_endpoint(workspace, first)
+    save_endpoint(workspace, second)
+    assert default_endpoint(workspace) == first
+    choose_endpoint(workspace, "b")
+    moved = first.model_copy(update={"model": "m"})
+    save_endpoint(workspace, moved)
+    assert load_endpoints(workspace) == (moved, second)
+    assert default_endpoint(workspace) == second
+    remove_endpoint(workspace, "b")
+    assert load_endpoints(workspace) == (moved,)
+    assert default_endpoint(workspace) is None
+    with pytest.raises(EndpointError, match="no endpoint named b"):
+        choose_endpoint(workspace, "b")
+
+
+def test_broken_store_is_named_and_left_alone(workspace: Workspace) -> None:
+    path = workspace.root / "endpoints.json"
+    path.write_text('{"endpoints": [{"name": ')
+    with pytest.raises(WorkspaceError, match=r"endpoints\.json"):
+        save_endpoint(workspace, Endpoint(name="x", base_url="http://host"))
+    assert path.read_text() == '{"endpoints": [{"name": '
+
+
+def test_rivals_lose_no_endpoint(workspace: Workspace) -> None:
+    def save(number: int) -> None:
+        save_endpoint(workspace, Endpoint(name=f"e{number}", base_url=f"http://host:{8000 + number}"))
+
+    threads = [threading.Thread(target=save, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {endpoint.name for endpoint in load_endpoints(workspace)} == {f"e{number}" for number in range(8)}
+    assert "default" in json.loads((workspace.root / "endpoints.json").read_text())
+
+
+def test_seeds_are_what_they_always_were() -> None:
+    assert [sample_seed(0, "soundcheck-001", sample) for sample in range(3)] == [
+        474319423,
+        1257552790,
+        1680702870,
+    ]
+
+
+@given(st.integers(), st.text(), st.integers(0, 10_000))
+def test_seed_fits_31_bits_and_repeats(run_seed: int, item_id: str, sample: int) -> None:
+    seed = sample_seed(run_seed, item_id, sample)
+    assert 0 <= seed < 2**31
+    assert seed == sample_seed(run_seed, item_id, sample)
+
+
+def test_neighbours_do_not_share_seeds() -> None:
+    seeds = {
+        sample_seed(run, f"item-{item}", sample)
+        for run in range(2)
+        for item in range(100)
+        for sample in range(16)
+    }
+    assert len(seeds) == 2 * 100 * 16
+    assert sample_seed(1, "11", 1) != sample_seed(11, "1", 1) != sample_seed(1, "1", 11)
