@@ -1,0 +1,262 @@
+"""How predictions lie on disk: JSONL while a run lives, Parquet once it is finished, and both merged.
+
+    predictions.jsonl     one JSON object a line, append-only; the last line may be torn
+    predictions.parquet   every (item, sample) once, in the order of the items
+
+Both may be there: a finished run whose errors are being retried, or a crash between two steps of
+finishing. What the JSONL says then comes later and supersedes (`supersedes`). Knows nothing about scores.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from audioreason.errors import RunError, WorkspaceError
+from audioreason.runs.record import Prediction
+
+Key = tuple[str, int]
+
+# Rows per group: a page of 50 scattered rows reads 50 groups, so they are small (DuckDB reads whole groups);
+# 4,096 is two of DuckDB's vectors, and scanning a small column over 250 groups still costs milliseconds.
+ROW_GROUP = 4096
+
+PREDICTIONS = pa.schema(
+    [
+        ("item_id", pa.string()),
+        ("sample", pa.int32()),
+        ("seed", pa.int64()),
+        ("content", pa.string()),
+        ("reasoning", pa.string()),
+        ("finish_reason", pa.string()),
+        ("error", pa.string()),
+        ("error_kind", pa.string()),
+        ("prompt_tokens", pa.int32()),
+        ("completion_tokens", pa.int32()),
+        ("seconds", pa.float64()),
+        ("created", pa.string()),
+        ("attempt", pa.int32()),
+    ]
+)
+
+_FIELDS = {field.name for field in fields(Prediction)}
+_TEXTS = ("content", "reasoning", "finish_reason", "error", "error_kind")
+
+
+def supersedes(new_ok: bool, old_ok: bool) -> bool:
+    """Whether a later record replaces an earlier one of the same key: always, unless an error would replace
+    an answer."""
+    return new_ok or not old_ok
+
+
+def encode_line(prediction: Prediction) -> bytes:
+    """A prediction as one line of JSON, without the newline.
+
+    Every Unicode text and NUL survives. A lone surrogate, which no encoding can carry, becomes U+FFFD.
+    """
+    try:
+        return orjson.dumps(asdict(prediction))
+    except TypeError:
+        repaired = {
+            name: encodable(value) if isinstance(value, str) else value
+            for name, value in asdict(prediction).items()
+        }
+        return orjson.dumps(repaired)
+
+
+def encodable(text: str) -> str:
+    """`text` with surrogate pairs joined and each lone surrogate replaced by U+FFFD."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def decode_line(line: bytes) -> Prediction | None:
+    """The prediction in one line; None if the line is not one."""
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(value, dict):
+        return None
+    kept = {name: inner for name, inner in value.items() if name in _FIELDS}
+    whole = (
+        isinstance(kept.get("item_id"), str)
+        and isinstance(kept.get("sample"), int)
+        and all(isinstance(kept.get(name), str | None) for name in _TEXTS)
+    )
+    return Prediction(**kept) if whole else None
+
+
+def read_lines(path: Path, start: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Byte offset and bytes of each complete line from byte `start` on; nothing if there is no file.
+
+    A torn last line is left out: its writer has died, or is about to finish it.
+    """
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        file.seek(start)
+        offset = start
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            yield offset, line
+            offset += len(line)
+
+
+def read_jsonl(path: Path, start: int = 0) -> Iterator[tuple[int, Prediction | None]]:
+    """Byte offset and prediction of each complete line from `start` on; None for a line that is not one."""
+    for offset, line in read_lines(path, start):
+        yield offset, decode_line(line)
+
+
+def read_at(path: Path, offset: int) -> Prediction | None:
+    """The prediction in the line at a byte offset."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        return decode_line(file.readline())
+
+
+def read_parquet(path: Path, columns: Iterable[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet file, one at a time, without holding them all.
+
+    Raises:
+        RunError: if the file is not whole.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(ROW_GROUP, columns=list(columns) if columns else None):
+                yield from batch.to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise RunError(
+            f"{path} cannot be read ({first_line(error)}).",
+            "Restore the file from a copy, or delete the run's folder.",
+        ) from error
+
+
+def stored_keys(folder: Path) -> dict[Key, bool]:
+    """Every (item id, sample) that a run has recorded, and whether an answer came (False: an error)."""
+    keys: dict[Key, bool] = {}
+    finished = folder / "predictions.parquet"
+    if finished.exists():
+        for row in read_parquet(finished, ("item_id", "sample", "error")):
+            keys[row["item_id"], row["sample"]] = row["error"] is None
+    for _, prediction in read_jsonl(folder / "predictions.jsonl"):
+        if prediction is not None:
+            ok = prediction.error is None
+            if supersedes(ok, keys.get(prediction.key, False)):
+                keys[prediction.key] = ok
+    return keys
+
+
+def merged_predictions(folder: Path, order: Iterable[Key]) -> Iterator[Prediction]:
+    """One prediction per recorded key: finished ones in their file's order, others as `order` says."""
+    live = folder / "predictions.jsonl"
+    offsets: dict[Key, tuple[int, bool]] = {}
+    for offset, prediction in read_jsonl(live):
+        if prediction is not None:
+            ok = prediction.error is None
+            if prediction.key not in offsets or supersedes(ok, offsets[prediction.key][1]):
+                offsets[prediction.key] = (offset, ok)
+
+    finished = folder / "predictions.parquet"
+    if finished.exists():
+        for row in read_parquet(finished, PREDICTIONS.names):
+            old = Prediction(**row)
+            offset, ok = offsets.pop(old.key, (-1, False))
+            if offset >= 0 and supersedes(ok, old.error is None):
+                yield _read_again(live, offset)
+            else:
+                yield old
+    if offsets:
+        for key in order:
+            if key in offsets:
+                yield _read_again(live, offsets[key][0])
+
+
+def write_predictions(path: Path, predictions: Iterable[Prediction]) -> int:
+    """Write a whole predictions.parquet, or nothing; returns the number of rows.
+
+    Raises:
+        WorkspaceError: if the disk is full or the folder is not writable.
+    """
+    return write_rows(path, PREDICTIONS, (asdict(prediction) for prediction in predictions))
+
+
+def write_rows(path: Path, schema: pa.Schema, rows: Iterable[dict[str, Any]]) -> int:
+    """Write rows as a Parquet file that appears whole or not at all; returns their number.
+
+    Raises:
+        WorkspaceError: if the disk is full or the folder is not writable.
+    """
+    count = 0
+    with _parquet_target(path, schema) as write:
+        batch: list[dict[str, Any]] = []
+        for row in rows:
+            batch.append(row)
+            if len(batch) == ROW_GROUP:
+                write(batch)
+                count += len(batch)
+                batch = []
+        if batch or count == 0:
+            write(batch)
+            count += len(batch)
+    return count
+
+
+@contextmanager
+def _parquet_target(path: Path, schema: pa.Schema) -> Iterator[Callable[[list[dict[str, Any]]], None]]:
+    """A function that appends a batch of rows; at the end the file is synced and takes its name."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+                yield lambda rows: writer.write_table(pa.Table.from_pylist(rows, schema), ROW_GROUP)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise _disk_error(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete what a writer that died left half-written; only the holder of the run's lock may."""
+    for temporary in folder.glob(".predictions.parquet.*.tmp"):
+        temporary.unlink(missing_ok=True)
+
+
+def _read_again(path: Path, offset: int) -> Prediction:
+    prediction = read_at(path, offset)
+    if prediction is None:
+        raise RunError(
+            f"{path} changed while it was being read.", "Only one process may write a run; try again."
+        )
+    return prediction
+
+
+def _disk_error(path: Path, error: OSError) -> WorkspaceError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return WorkspaceError(
+            f"The disk that holds {path} is full.",
+            "Free some space and resume; what was written before is intact.",
+        )
+    return WorkspaceError(f"{path} could not be written ({error.strerror or error}).")
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says, as far as it fits into a sentence."""
+    return str(error).strip().split("\n", 1)[0].rstrip(".") or type(error).__name__
