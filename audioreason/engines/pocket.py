@@ -215,7 +215,9 @@ def save_folder(model: Any, config: dict[str, Any], tokenizer: ChatTokenizer, fo
     index: dict[str, str] = {}
     for number, shard in enumerate(shards, start=1):
         file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        save_file({name: tensor.contiguous() for name, tensor in shard.items()}, folder / file, {"format": "pt"})
+        save_file(
+            {name: tensor.contiguous() for name, tensor in shard.items()}, folder / file, {"format": "pt"}
+        )
         (folder / file).chmod(0o644)
         index.update(dict.fromkeys(shard, file))
     total = sum(tensor.numel() * 2 for tensor in weights.values())

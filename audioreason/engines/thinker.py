@@ -67,9 +67,7 @@ def hear(tower: Any, features: Tensor, frames: Tensor) -> tuple[Tensor, list[int
         mask = mask | torch.eye(x.shape[1], dtype=torch.bool, device=x.device)[None, None]  # no empty row
     everything = len(set(counts)) == 1 and x.shape[1] <= window
     for layer in tower.layers:
-        x = x + _tower_attention(
-            layer.self_attn, layer.self_attn_layer_norm(x), None if everything else mask
-        )
+        x = x + _tower_attention(layer.self_attn, layer.self_attn_layer_norm(x), None if everything else mask)
         x = x + layer.fc2(functional.gelu(layer.fc1(layer.final_layer_norm(x))))
     return tower.proj2(functional.gelu(tower.proj1(tower.ln_post(x)))), counts
 
@@ -99,7 +97,11 @@ def rotary(text: Any, positions: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def read(
-    text: Any, embeddings: Tensor, past: list[KeysValues] | None = None, keep: bool = False
+    text: Any,
+    embeddings: Tensor,
+    past: list[KeysValues] | None = None,
+    keep: bool = False,
+    routing: list[tuple[Tensor, Tensor]] | None = None,
 ) -> tuple[Tensor, list[KeysValues]]:
     """The text model on whole sequences: for training, and for reading a prompt.
 
@@ -109,6 +111,7 @@ def read(
             makes harmless.
         past: what came before, for every layer, the same length for all rows.
         keep: return this stretch's keys and values, the past included.
+        routing: gets what `route` returned in each layer, for a balance loss.
 
     Returns:
         Hidden states after the last norm (rows, length, hidden), and keys and values per layer (empty unless kept).
@@ -142,7 +145,7 @@ def read(
             is_causal=mask is None,
         )
         x = x + attention.o_proj(out.transpose(1, 2).reshape(rows, length, -1))
-        x = x + mixture(layer.mlp, _norm(layer.post_attention_layernorm, x))
+        x = x + mixture(layer.mlp, _norm(layer.post_attention_layernorm, x), routing)
     return _norm(text.norm, x), kept
 
 
@@ -195,7 +198,7 @@ def route(mlp: Any, x: Tensor) -> tuple[Tensor, Tensor]:
     return probabilities, torch.zeros_like(probabilities).scatter(1, chosen, best)
 
 
-def mixture(mlp: Any, x: Tensor) -> Tensor:
+def mixture(mlp: Any, x: Tensor, routing: list[tuple[Tensor, Tensor]] | None = None) -> Tensor:
     """A feed-forward block, of experts or plain: (rows, length, hidden) to the same."""
     if not hasattr(mlp, "experts") or mlp.experts.num_experts > _DENSE_EXPERTS:
         return mlp(x)  # type: ignore[no-any-return]
@@ -203,7 +206,9 @@ def mixture(mlp: Any, x: Tensor) -> Tensor:
 
     experts = mlp.experts
     flat = x.reshape(-1, x.shape[-1])
-    _, weights = route(mlp, flat)
+    probabilities, weights = route(mlp, flat)
+    if routing is not None:
+        routing.append((probabilities, weights))
     count, double, hidden = experts.gate_up_proj.shape
     inner = functional.linear(flat, experts.gate_up_proj.reshape(count * double, hidden))
     gate, up = inner.view(len(flat), count, 2, double // 2).unbind(dim=2)  # (tokens, experts, width)
@@ -215,7 +220,7 @@ def mixture(mlp: Any, x: Tensor) -> Tensor:
 def _norm(norm: Any, x: Tensor) -> Tensor:
     from torch.nn import functional
 
-    return functional.rms_norm(x, norm.weight.shape, norm.weight, norm.variance_epsilon)
+    return functional.rms_norm(x, norm.weight.shape, norm.weight.to(x.dtype), norm.variance_epsilon)
 
 
 def _project(attention: Any, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:

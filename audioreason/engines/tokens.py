@@ -145,7 +145,12 @@ class ChatTokenizer:
         pending = f"{turn.role}\n"
         for part in turn.parts:
             if part is None:
-                ids += [*self.text(pending), self.audio_start, *[self.audio_pad] * next(counts), self.audio_end]
+                ids += [
+                    *self.text(pending),
+                    self.audio_start,
+                    *[self.audio_pad] * next(counts),
+                    self.audio_end,
+                ]
                 pending = ""
             else:
                 pending += part

@@ -93,7 +93,9 @@ def greedy(
     for start in range(0, len(order), _ROWS):
         chosen = order[start : start + _ROWS]
         with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=device != "cpu"):
-            ids = _greedy_rows(model, tokenizer, [prompts[i] for i in chosen], [clips[i] for i in chosen], device)
+            ids = _greedy_rows(
+                model, tokenizer, [prompts[i] for i in chosen], [clips[i] for i in chosen], device
+            )
         for index, answer in zip(chosen, ids, strict=True):
             answers[index] = tokenizer.decode(answer)
     return answers
@@ -164,9 +166,7 @@ def embed_rows(
     return flat.index_copy(0, index, taken.to(flat.dtype)).view(embedded.shape)
 
 
-def hear_clips(
-    model: Any, clips: Sequence[NDArray[np.int16]], device: str
-) -> tuple[torch.Tensor, list[int]]:
+def hear_clips(model: Any, clips: Sequence[NDArray[np.int16]], device: str) -> tuple[torch.Tensor, list[int]]:
     """Audio embeddings of 16-bit clips (clips, positions, hidden) and tokens per clip."""
     import torch
 

@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 SECTIONS = ("HEARD", "ANALYSIS", "ANSWER")
 
 _SECTION = re.compile(r"\b(HEARD|ANALYSIS|ANSWER)\b")
-_THINK = re.compile(r"step[ -]by[ -]step|<think>|chain of thought|think (?:before|first|aloud)|reason (?:before|first)", re.I)
+_THINK = re.compile(
+    r"step[ -]by[ -]step|<think>|chain of thought|think (?:before|first|aloud)|reason (?:before|first)", re.I
+)
+_PROSE = re.compile(
+    r"last line|line of its own|a few (?:short )?(?:lines|sentences)|reason briefly|briefly (?:reason|explain)|"
+    r"explain (?:your|why|briefly|how)|(?:give|state|show) your reasons?",
+    re.I,
+)
+_TYPE = re.compile(r"(?:name|state|say|give|decide) (?:the|its|which) (?:question )?type", re.I)
 _LETTER = re.compile(r"\b(?:the|a|its|one|only|single|by|with) letter\b", re.I)
 
 
@@ -37,24 +45,39 @@ class Ask:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a prompt asks for: named sections, thoughts in `<think>`, and a letter instead of a choice's text."""
+    """What a prompt asks for, in the order of precedence; nothing of all that: the choice alone.
+
+    sections: named sections. thinks: thoughts in `<think>`, then the choice. prose: a reason, and the choice on a last
+    line of its own; `names_type` puts the question's type before it. letter: the choice's letter for its text.
+    """
 
     sections: tuple[str, ...] = ()
     thinks: bool = False
+    prose: bool = False
+    names_type: bool = False
     letter: bool = False
+
+    @property
+    def explains(self) -> bool:
+        """Whether more than the choice is asked for."""
+        return self.thinks or self.prose or len(self.sections) > 1
 
 
 def wanted(ask: Ask, question: str = "", choices: Sequence[str] = ()) -> Wanted:
     """Read off a prompt's text what its answer must look like; the question and choices do not count."""
     text = f"{ask.system}\n{ask.user}"
     for quoted in (question, *choices):
-        text = text.replace(quoted, " ")
+        if quoted.strip():
+            text = text.replace(quoted, " ")
     named = set(_SECTION.findall(text))
     sections = tuple(name for name in SECTIONS if name in named)
     explains = bool({"HEARD", "ANALYSIS"} & named)
     if explains and "ANSWER" not in named:
         sections = (*sections, "ANSWER")
-    return Wanted(sections, bool(_THINK.search(text)) and not explains, bool(_LETTER.search(text)))
+    thinks = bool(_THINK.search(text)) and not explains
+    prose = bool(_PROSE.search(text)) and not explains and not thinks
+    names_type = prose and bool(_TYPE.search(text))
+    return Wanted(sections, thinks, prose, names_type, bool(_LETTER.search(text)))
 
 
 def shipped_prompts() -> tuple[Prompt, ...]:
@@ -73,22 +96,17 @@ def ask(rng: Random, item: Item, explain: bool, prompts: Sequence[Prompt] = ()) 
         rng: decides everything.
         item: whose question and choices are asked.
         explain: whether to ask for sections or thoughts (an edit may lose the request).
-        prompts: shipped templates to draw from, about four times in ten.
+        prompts: shipped templates to draw from, now and then.
     """
-    fitting = [prompt for prompt in prompts if explains(prompt) == explain]
-    if fitting and rng.random() < 0.4:
-        asked = render_prompt(rng.choice(fitting), item)
+    fitting = [prompt for prompt in prompts if wanted(Ask(prompt.system, prompt.user)).explains == explain]
+    if fitting and rng.random() < (0.4 if explain else 0.15):
+        shares = [3 if len(wanted(Ask(p.system, p.user)).sections) > 1 else 1 for p in fitting]
+        asked = render_prompt(rng.choices(fitting, shares)[0], item)
         edit_share = 0.5
     else:
         asked = _composed(rng, item, explain)
         edit_share = 0.3
     return edited(rng, asked, (item.question, *item.choices)) if rng.random() < edit_share else asked
-
-
-def explains(prompt: Prompt) -> bool:
-    """Whether a template asks for more than the answer."""
-    found = wanted(Ask(prompt.system, prompt.user))
-    return found.thinks or len(found.sections) > 1
 
 
 def render_prompt(prompt: Prompt, item: Item) -> Ask:
@@ -176,7 +194,9 @@ def _composed(rng: Random, item: Item, explain: bool) -> Ask:
     if rng.random() < 0.25:
         system.append(rng.choice(_REMARKS))
     question = rng.choice(("", "", "", "Question: ", "Q: ", "### Question\n", "Question:\n")) + item.question
-    header = rng.choice(("", "", "Choices:\n", "Options:\n", "Choices: ", "Possible answers:\n", "Choose from: "))
+    header = rng.choice(
+        ("", "", "Choices:\n", "Options:\n", "Choices: ", "Possible answers:\n", "Choose from: ")
+    )
     body = [question, header + block]
     if rng.random() < 0.08:
         body.reverse()
@@ -205,7 +225,12 @@ def _request(rng: Random, explain: bool, listed: bool) -> str:
         if chance < 0.82 or not listed:
             return rng.choice(_MARKED)
         return rng.choice(_LETTER_ONLY)
-    if rng.random() < 0.2:
+    chance = rng.random()
+    if chance < 0.2:
+        return (
+            rng.choice(_TYPES) + " " + rng.choice(_REASONS) if rng.random() < 0.25 else rng.choice(_REASONS)
+        )
+    if chance < 0.4:
         return rng.choice(_STEPS) + (" " + rng.choice((*_DIRECT, *_MARKED)) if rng.random() < 0.5 else "")
     if rng.random() < 0.45:
         return rng.choice(_STRUCTURED)
@@ -224,6 +249,9 @@ def answer_text(rng: Random, item: Item, chosen: int, want: Wanted, silent: bool
     if want.thinks:
         thoughts = f"<think>\n{heard} {analysis}\n</think>\n\n"
         return thoughts + (f"ANSWER: {final}" if want.sections else final)
+    if want.prose:
+        start = f"{one_line(item.subcategory or 'General')}\n" if want.names_type else ""
+        return f"{start}{heard} {analysis}\n" + (f"ANSWER: {final}" if want.sections else final)
     if not want.sections:
         return final
     parts = {"HEARD": heard, "ANALYSIS": analysis, "ANSWER": final}
@@ -244,7 +272,13 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-_LETTERED = ("({letter}) {text}", "({letter}) {text}", "{letter}. {text}", "{letter}) {text}", "{letter}: {text}")
+_LETTERED = (
+    "({letter}) {text}",
+    "({letter}) {text}",
+    "{letter}. {text}",
+    "{letter}) {text}",
+    "{letter}: {text}",
+)
 _PLAIN = ("- {text}", "- {text}", "* {text}", "{text}", '"{text}"')
 
 _ROLES = (
@@ -331,6 +365,19 @@ _STEPS = (
     "Use a chain of thought before answering.",
     "Work through it step by step and finish with your choice.",
     "Think before you answer.",
+)
+_REASONS = (
+    "Reason briefly, then state the correct choice on a last line of its own.",
+    "Explain your choice in a few sentences, then write it on the last line.",
+    "Briefly explain what you hear. The last line is the exact text of one choice.",
+    "Write your final answer on a last line of its own, as the exact text of one choice and nothing else.",
+    "First state your reasons; the last line holds the chosen option alone.",
+    "Explain how you know, and end with the option on a line of its own.",
+)
+_TYPES = (
+    "Name the type of question first.",
+    "Say which type of question this is.",
+    "First decide which type it is.",
 )
 _STRUCTURED = (
     "Answer in three sections: HEARD, ANALYSIS, ANSWER.",

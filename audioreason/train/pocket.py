@@ -148,7 +148,11 @@ def train(out: Path, recipe: Recipe, resume: bool = False, say: Callable[[str], 
         model.eval()
         report = evaluate(model, tokenizer, probes(known, recipe.validate, _VALIDATION_SEED), device)
         log.write({"step": state.step, "validation": report})
-        say(json.dumps({name: part for name, part in report.items() if not name.endswith("_samples")}, indent=1))
+        say(
+            json.dumps(
+                {name: part for name, part in report.items() if not name.endswith("_samples")}, indent=1
+            )
+        )
     shutil.copyfile(log.path, out / "training_log.jsonl")
     return out
 
@@ -156,7 +160,9 @@ def train(out: Path, recipe: Recipe, resume: bool = False, say: Callable[[str], 
 def _tokenizer(work: Path, names: Sequence[str], recipe: Recipe, resume: bool) -> ChatTokenizer:
     if resume and (work / "tokenizer.json").is_file():
         return ChatTokenizer.load(work)
-    texts = corpus(names, shipped_prompts(), recipe.seed, _CORPUS_PER_FAMILY if recipe.shape.vocab > 600 else 4)
+    texts = corpus(
+        names, shipped_prompts(), recipe.seed, _CORPUS_PER_FAMILY if recipe.shape.vocab > 600 else 4
+    )
     save_tokenizer(train_tokenizer(texts, recipe.shape.vocab), work, recipe.shape.context)
     return ChatTokenizer.load(work)
 
@@ -200,7 +206,12 @@ def _rate(recipe: Recipe, state: _State) -> float:
 
 
 def _step(
-    model: Any, tokenizer: ChatTokenizer, optimizer: torch.optim.Optimizer, batch: Batch, recipe: Recipe, device: str
+    model: Any,
+    tokenizer: ChatTokenizer,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    recipe: Recipe,
+    device: str,
 ) -> dict[str, torch.Tensor]:
     """One optimiser step; returns detached losses (weighted, per token of long and of short answers)."""
     import torch
@@ -247,7 +258,11 @@ def _step(
     heard[0].backward(audio.grad)
     norm = torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 1.0)
     optimizer.step()
-    return {"long": torch.stack(long_loss).sum(0), "short": torch.stack(short_loss).sum(0), "norm": norm.detach()}
+    return {
+        "long": torch.stack(long_loss).sum(0),
+        "short": torch.stack(short_loss).sum(0),
+        "norm": norm.detach(),
+    }
 
 
 def _balance(routing: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
@@ -277,7 +292,9 @@ class _Meter:
     def report(self, state: _State, rate: float) -> dict[str, float]:
         import torch
 
-        long, short = (torch.stack([entry[key] for entry in self._losses]).sum(0) for key in ("long", "short"))
+        long, short = (
+            torch.stack([entry[key] for entry in self._losses]).sum(0) for key in ("long", "short")
+        )
         norm = float(torch.stack([entry["norm"] for entry in self._losses]).mean())
         seconds = time.monotonic() - self._since
         line = {
@@ -338,7 +355,12 @@ def _save(
     shutil.rmtree(old, ignore_errors=True)
     temporary = work / ".state.pt"
     torch.save(
-        {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": state.step, "seconds": state.seconds},
+        {
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "step": state.step,
+            "seconds": state.seconds,
+        },
         temporary,
     )
     temporary.replace(work / "state.pt")
@@ -366,7 +388,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=None, help="stop after so many steps")
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--peak", type=float, default=Recipe.peak, help="highest learning rate")
-    parser.add_argument("--validate", type=int, default=Recipe.validate, help="items a family at the end; 0 for none")
+    parser.add_argument(
+        "--validate", type=int, default=Recipe.validate, help="items a family at the end; 0 for none"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from OUT-state/")
     given = parser.parse_args(arguments)
     recipe = replace(

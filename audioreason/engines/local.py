@@ -1,0 +1,421 @@
+"""The local engine: requests in, text out, many at a time, from one thread that owns the model.
+
+Continuous batching: a request joins the rows that generate as soon as one is free and leaves when it is done. A
+sequence is decided by its prompt, its settings and its seed; greedy text is the same alone and in company (see
+`slots`). Knows nothing about HTTP.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audioreason.engines.features import audio_token_count, frame_count
+from audioreason.engines.pocket import load_model, read_config
+from audioreason.engines.sampling import Chooser, Draw, Picked, pick
+from audioreason.engines.slots import Reader, Slots
+from audioreason.engines.tokens import ChatTokenizer, Turn
+from audioreason.errors import EngineError
+
+if TYPE_CHECKING:
+    import torch
+
+FinishReason = Literal["stop", "length", "abort", "error"]
+
+_ADMIT_AT_ONCE = 4  # prompts read between two steps while others generate
+
+
+@dataclass(frozen=True)
+class Request:
+    """A conversation with its clips (float32, 16 kHz, in the order of the parts that are None), answered `n` times.
+
+    Sample number i is drawn with `draw.seed + i`, as vLLM does.
+    """
+
+    turns: tuple[Turn, ...]
+    clips: tuple[NDArray[np.float32], ...] = ()
+    draw: Draw = field(default_factory=Draw)
+    n: int = 1
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """News of one sample: text that was added, its tokens, and at the end why it ended."""
+
+    index: int
+    text: str
+    tokens: tuple[Picked, ...] = ()
+    finish_reason: FinishReason | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Output:
+    """One finished sample."""
+
+    text: str
+    tokens: tuple[Picked, ...]
+    finish_reason: FinishReason
+
+
+@dataclass(frozen=True)
+class Load:
+    """How busy the engine is: sequences that generate, sequences that wait, and totals since the start."""
+
+    running: int
+    waiting: int
+    prompt_tokens: int
+    generated_tokens: int
+
+
+class Ticket:
+    """A request that was handed in. `cancel()` may be called from any thread, at any time."""
+
+    def __init__(self, request: Request, ids: list[int], system: int, emit: Callable[[Chunk], None]) -> None:
+        self.request = request
+        self.ids = ids
+        self.system = system
+        self.emit = emit
+        self.cancelled = threading.Event()
+        self.names = [hashlib.sha256(clip.tobytes()).hexdigest() for clip in request.clips]
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of the prompt, audio included."""
+        return len(self.ids)
+
+    def cancel(self) -> None:
+        """Give the answer up; samples that are not finished end with "abort"."""
+        self.cancelled.set()
+
+
+class _Sequence:
+    """One sample in the making."""
+
+    def __init__(self, ticket: Ticket, index: int, limit: int, tokenizer: ChatTokenizer) -> None:
+        draw = ticket.request.draw
+        self.ticket = ticket
+        self.index = index
+        self.limit = limit
+        seed = None if draw.seed is None else draw.seed + index
+        self.chooser = Chooser(replace(draw, seed=seed))
+        if draw.repetition_penalty != 1.0:
+            self.chooser.seen.update(ticket.ids)
+        self._tokenizer = tokenizer
+        self._ids: list[int] = []
+        self._done_ids = 0  # tokens whose text was sent
+        self._context = 0  # where decoding begins, a little before that
+        self._tail = ""  # text held back because it may begin a stop string
+        self._unsent: list[Picked] = []
+        self.last = 0
+        self.finished: FinishReason | None = None
+
+    def take(self, picked: Picked) -> None:
+        """Add a token and send the text that it completes."""
+        self.last = picked.token
+        if picked.token in (self._tokenizer.im_end, self._tokenizer.end_of_text):
+            self._finish("stop")
+            return
+        self._ids.append(picked.token)
+        self._unsent.append(picked)
+        fresh = self._new_text()
+        if fresh:
+            self._send(fresh)
+        if self.finished is None and len(self._ids) >= self.limit:
+            self._finish("length")
+
+    def abort(self, reason: FinishReason, error: str = "") -> None:
+        """End now, for another reason than the model's."""
+        self.finished = reason
+        self._emit("", reason, error)
+
+    def _new_text(self, final: bool = False) -> str:
+        """Text of the tokens that were not sent; a character whose bytes are not complete waits."""
+        before = self._tokenizer.decode(self._ids[self._context : self._done_ids])
+        after = self._tokenizer.decode(self._ids[self._context :])
+        if after.endswith("\ufffd") and not final and len(self._ids) - self._done_ids < 8:
+            return ""
+        self._context, self._done_ids = self._done_ids, len(self._ids)
+        return after[len(before) :]
+
+    def _send(self, text: str) -> None:
+        text = self._tail + text
+        self._tail = ""
+        for stop in self.chooser.draw.stop:
+            if stop in text:
+                self._tail = ""
+                self._emit(text[: text.index(stop)], "stop")
+                self.finished = "stop"
+                return
+        held = max(
+            (
+                size
+                for stop in self.chooser.draw.stop
+                for size in range(1, len(stop))
+                if text.endswith(stop[:size])
+            ),
+            default=0,
+        )
+        self._tail = text[len(text) - held :]
+        if text[: len(text) - held]:
+            self._emit(text[: len(text) - held])
+
+    def _finish(self, reason: FinishReason) -> None:
+        self.finished = reason
+        self._emit(self._tail + self._new_text(final=True), reason)
+
+    def _emit(self, text: str, reason: FinishReason | None = None, error: str = "") -> None:
+        tokens, self._unsent = tuple(self._unsent), []
+        self.ticket.emit(Chunk(self.index, text, tokens, reason, error))
+
+
+class LocalEngine:
+    """A model folder that answers.
+
+    Args:
+        folder: a Qwen3-Omni thinker in the published layout: the Pocket Listener, or the 30B on a GPU.
+        adapter: LoRA weights to merge in.
+        device: "cpu", "cuda", or "auto" for a GPU if there is one.
+        rows: sequences that may generate together; None: 32 on a CPU, 64 on a GPU.
+
+    Raises:
+        EngineError: if torch is missing, or the folder or adapter cannot be used.
+    """
+
+    def __init__(
+        self, folder: Path, adapter: Path | None = None, device: str = "auto", rows: int | None = None
+    ) -> None:
+        torch = require_torch()
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.folder = folder
+        read_config(folder)
+        self.tokenizer = ChatTokenizer.load(folder)
+        model = load_model(folder, device, "float32" if device == "cpu" else "bfloat16")
+        self._model = model if adapter is None else merge_adapter(model, adapter)
+        self.device = device
+        self.context = int(model.config.text_config.max_position_embeddings)
+        self._reader = Reader(self._model, self.tokenizer.audio_pad, (256 if device == "cpu" else 2048) << 20)
+        self._slots = Slots(self._model, rows or (32 if device == "cpu" else 64))
+        self._inbox: queue.SimpleQueue[Ticket | None] = queue.SimpleQueue()
+        self._waiting: deque[_Sequence] = deque()
+        self._running: list[_Sequence] = []
+        self._prompt_tokens = 0
+        self._generated_tokens = 0
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="local-engine", daemon=True)
+        self._thread.start()
+
+    def submit(self, request: Request, emit: Callable[[Chunk], None]) -> Ticket:
+        """Hand a request in; `emit` is called from the engine's thread and must be quick.
+
+        Raises:
+            EngineError: if the clips do not fit the parts, or the prompt does not fit the model, or it is closed.
+        """
+        if self._closed:
+            raise EngineError("The engine is closed.")
+        parts = sum(part is None for turn in request.turns for part in turn.parts)
+        if parts != len(request.clips):
+            raise EngineError(
+                f"The conversation has {parts} places for a clip, and {len(request.clips)} clips."
+            )
+        counts = [audio_token_count(frame_count(len(clip))) for clip in request.clips]
+        if 0 in counts:
+            raise EngineError("A clip is too short to be heard.", "Give at least one sample.")
+        ids = self.tokenizer.conversation(request.turns, counts)
+        if len(ids) >= self.context:
+            raise EngineError(
+                f"The prompt has {len(ids)} tokens, and the model reads at most {self.context - 1}.",
+                "Shorten the prompt or the clip.",
+            )
+        first = request.turns[0] if request.turns else None
+        alone = first is not None and first.role == "system" and None not in first.parts
+        system = len(self.tokenizer.turn(first)) if alone and first is not None else 0
+        ticket = Ticket(request, ids, system, emit)
+        self._inbox.put(ticket)
+        return ticket
+
+    def generate(self, requests: Sequence[Request]) -> list[list[Output]]:
+        """Answer requests together and wait: for each, its `n` samples.
+
+        Raises:
+            EngineError: if a request cannot be answered.
+        """
+        texts = [[""] * request.n for request in requests]
+        tokens: list[list[list[Picked]]] = [[[] for _ in range(request.n)] for request in requests]
+        reasons: list[list[FinishReason | None]] = [[None] * request.n for request in requests]
+        news: queue.SimpleQueue[tuple[int, Chunk]] = queue.SimpleQueue()
+        for number, request in enumerate(requests):
+            self.submit(request, lambda chunk, number=number: news.put((number, chunk)))  # type: ignore[misc]
+        left = sum(request.n for request in requests)
+        while left:
+            number, chunk = news.get()
+            texts[number][chunk.index] += chunk.text
+            tokens[number][chunk.index] += chunk.tokens
+            if chunk.finish_reason == "error":
+                raise EngineError(f"The model failed ({chunk.error}).")
+            if chunk.finish_reason is not None:
+                reasons[number][chunk.index] = chunk.finish_reason
+                left -= 1
+        return [
+            [
+                Output(text, tuple(picked), reason or "abort")
+                for text, picked, reason in zip(*columns, strict=True)
+            ]
+            for columns in zip(texts, tokens, reasons, strict=True)
+        ]
+
+    def load(self) -> Load:
+        """How busy the engine is now."""
+        return Load(
+            len(self._running),
+            len(self._waiting) + self._inbox.qsize(),
+            self._prompt_tokens,
+            self._generated_tokens,
+        )
+
+    def close(self) -> None:
+        """Abort what is left and end the thread."""
+        if not self._closed:
+            self._closed = True
+            self._inbox.put(None)
+            self._thread.join()
+
+    def __enter__(self) -> LocalEngine:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    # the engine's thread
+
+    def _run(self) -> None:
+        while self._receive():
+            try:
+                self._drop_cancelled()
+                self._admit()
+                self._step()
+            except Exception as error:  # noqa: BLE001 - whoever waits must hear of it, and the engine goes on
+                self._fail(f"{type(error).__name__}: {error}")
+        for sequence in [*self._running, *self._waiting]:
+            sequence.abort("abort")
+
+    def _receive(self) -> bool:
+        """Take in new requests, waiting for one if there is nothing to do; False once closed."""
+        while True:
+            idle = not self._running and not self._waiting
+            try:
+                ticket = self._inbox.get(block=idle)
+            except queue.Empty:
+                return True
+            if ticket is None:
+                return False
+            draw = ticket.request.draw
+            limit = min(draw.max_tokens, self.context - ticket.prompt_tokens)
+            self._prompt_tokens += ticket.prompt_tokens
+            self._waiting.extend(
+                _Sequence(ticket, index, limit, self.tokenizer) for index in range(ticket.request.n)
+            )
+
+    def _drop_cancelled(self) -> None:
+        for sequence in [s for s in self._waiting if s.ticket.cancelled.is_set()]:
+            self._waiting.remove(sequence)
+            sequence.abort("abort")
+        for row in reversed(range(len(self._running))):
+            if self._running[row].ticket.cancelled.is_set():
+                self._running[row].abort("abort")
+                self._leave(row)
+
+    def _admit(self) -> None:
+        allowed = _ADMIT_AT_ONCE if self._running else self._slots.most
+        for _ in range(allowed):
+            if not self._waiting or len(self._slots) >= self._slots.most:
+                return
+            sequence = self._waiting.popleft()
+            ticket = sequence.ticket
+            try:
+                clips = list(zip(ticket.names, ticket.request.clips, strict=True))
+                prompt = self._reader.read(ticket.ids, ticket.system, clips)
+                sequence.take(pick(prompt.logits[None], [sequence.chooser])[0])
+            except Exception as error:  # noqa: BLE001 - one bad request must not end the others
+                sequence.abort("error", f"{type(error).__name__}: {error}")
+                continue
+            self._generated_tokens += 1
+            if sequence.finished is None:
+                self._slots.add(prompt)
+                self._running.append(sequence)
+
+    def _step(self) -> None:
+        if not self._running:
+            return
+        logits = self._slots.step([sequence.last for sequence in self._running])
+        picked = pick(logits, [sequence.chooser for sequence in self._running])
+        self._generated_tokens += len(picked)
+        for sequence, token in zip(self._running, picked, strict=True):
+            sequence.take(token)
+        for row in reversed(range(len(self._running))):
+            if self._running[row].finished is not None:
+                self._leave(row)
+
+    def _leave(self, row: int) -> None:
+        moved = self._slots.remove(row)
+        last = self._running.pop()
+        if moved != row:
+            self._running[row] = last
+
+    def _fail(self, message: str) -> None:
+        for sequence in itertools.chain(self._running, self._waiting):
+            sequence.abort("error", message)
+        self._waiting.clear()
+        while self._running:
+            self._leave(len(self._running) - 1)
+
+
+def require_torch() -> Any:
+    """The torch module.
+
+    Raises:
+        EngineError: if torch or transformers is not installed.
+    """
+    try:
+        import torch
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise EngineError(
+            "The local engine needs torch and transformers, which are not installed.",
+            'Install them with: pip install "audioreason[local]"',
+        ) from error
+    return torch
+
+
+def merge_adapter(model: Any, adapter: Path) -> torch.nn.Module:
+    """The model with LoRA weights (peft's format, safetensors) added into it.
+
+    Raises:
+        EngineError: if peft is not installed, or the adapter does not fit.
+    """
+    try:
+        from peft import PeftModel
+    except ImportError as error:
+        raise EngineError(
+            "An adapter needs peft, which is not installed.",
+            'Install it with: pip install "audioreason[train]"',
+        ) from error
+    try:
+        merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise EngineError(
+            f"The adapter {adapter} cannot be merged ({type(error).__name__}: {str(error).splitlines()[0]}).",
+            "Check that it was trained on this model.",
+        ) from error
+    return merged.eval().requires_grad_(False)  # type: ignore[no-any-return]
