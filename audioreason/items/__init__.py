@@ -11,9 +11,14 @@ from audioreason.items.dataset import (
     read_dataset,
     save_dataset,
 )
+from audioreason.items.loaders import ImportReport, import_folder, import_mmar
 from audioreason.items.schema import CueKind, DatasetInfo, Event, Item, Kind
+from audioreason.items.sources import canonical_source, cluster_of
+from audioreason.items.splits import load_splits, split_items, split_names, split_of
+from audioreason.items.validate import EXPLANATIONS, Finding, validate, validate_items
 
 __all__ = [
+    "EXPLANATIONS",
     "SAMPLE_RATE",
     "ClipInfo",
     "CueKind",
@@ -21,16 +26,28 @@ __all__ = [
     "DatasetInfo",
     "DatasetSummary",
     "Event",
+    "Finding",
+    "ImportReport",
     "Item",
     "Kind",
+    "canonical_source",
     "clip_info",
+    "cluster_of",
     "dataset_hash",
+    "import_folder",
+    "import_mmar",
     "items_hash",
     "list_datasets",
     "load_dataset",
+    "load_splits",
     "prepare_clip",
     "read_clip",
     "read_dataset",
     "save_dataset",
+    "split_items",
+    "split_names",
+    "split_of",
+    "validate",
+    "validate_items",
     "wav_bytes",
 ]

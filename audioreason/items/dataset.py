@@ -136,7 +136,7 @@ def load_dataset(workspace: Workspace, name: str) -> Dataset:
 
 def read_dataset(root: Path, cache: Path | None = None) -> Dataset:
     """Read the dataset in a folder, wherever it is; see `load_dataset`."""
-    info = _read_info(root)
+    info = read_info(root)
     file = root / "items.jsonl"
     try:
         raw = file.read_bytes()
@@ -308,7 +308,7 @@ def _folders(workspace: Workspace) -> list[Path]:
 def _summary(workspace: Workspace, folder: Path) -> DatasetSummary:
     mine = folder.parent == workspace.datasets
     try:
-        info = _read_info(folder)
+        info = read_info(folder)
         if not info.items_file:  # written by hand: count and hash it
             info = read_dataset(folder, workspace.cache).info
     except ItemError as error:
@@ -325,7 +325,12 @@ def _summary(workspace: Workspace, folder: Path) -> DatasetSummary:
     )
 
 
-def _read_info(root: Path) -> DatasetInfo:
+def read_info(root: Path) -> DatasetInfo:
+    """`dataset.json` of a folder, as it was written.
+
+    Raises:
+        ItemError: if it is missing or not a dataset's description.
+    """
     file = root / "dataset.json"
     try:
         return DatasetInfo.model_validate_json(file.read_bytes())
