@@ -6,6 +6,7 @@ asked; knows nothing about retries, concurrency or runs.
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Mapping
@@ -130,8 +131,14 @@ class Client:
         body = {"model": self.endpoint.model, "messages": messages, **sampling.body(), "seed": seed}
         if n > 1:
             body["n"] = n
+        try:
+            encoded = orjson.dumps(body)
+        except orjson.JSONEncodeError as error:
+            raise BadRequest(
+                f"The request cannot be written as JSON ({error}).", "Clean the item's text."
+            ) from error
         start = time.perf_counter()
-        data = await self._request("POST", f"{self.endpoint.base_url}/chat/completions", orjson.dumps(body))
+        data = await self._request("POST", f"{self.endpoint.base_url}/chat/completions", encoded)
         return _read_answer(self.endpoint, data, time.perf_counter() - start)
 
     async def models(self) -> list[str]:
@@ -203,7 +210,8 @@ class Client:
         if isinstance(error, aiohttp.ClientSSLError):
             return Unreachable(f"{where} has no valid certificate.", "Check the address and its certificate.")
         if isinstance(error, aiohttp.ClientConnectorError):
-            reason = error.os_error.strerror or str(error.os_error)
+            number = error.os_error.errno or 0  # negative for names that cannot be resolved
+            reason = os.strerror(number) if number > 0 else error.os_error.strerror or str(error.os_error)
             return Unreachable(f"{where} cannot be reached ({reason}).", "Is the server running there?")
         if isinstance(error, aiohttp.ClientPayloadError):
             return HalfBody(

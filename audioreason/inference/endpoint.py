@@ -141,9 +141,10 @@ def normalise_url(value: str) -> str:
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
+        (host or "").encode("idna")  # a label that is empty or too long would fail much later
     except ValueError:
         host, parts = None, urlsplit("")
-    if not host or parts.scheme not in ("http", "https"):
+    if not host or any(character.isspace() for character in host) or parts.scheme not in ("http", "https"):
         raise EndpointError(
             "The endpoint's address is not an http or https URL.", "Write it like http://127.0.0.1:8000/v1."
         )

@@ -172,7 +172,7 @@ class _Batch:
         self._again: deque[_Work] = deque()  # have waited long enough
         self._waiting: set[_Work] = set()  # wait before another try
         self._tasks: set[asyncio.Task[None]] = set()
-        self._wake: asyncio.TimerHandle | None = None
+        self._alarm_set = False
         self._stopping = False
         self._gave_up: Fault | None = None
         self._failures_in_row = 0
@@ -224,9 +224,8 @@ class _Batch:
             self._pump()
 
     def _report_metrics(self, seconds: float) -> None:
-        count = self._answered + self._failed
         self.progress.metrics(
-            count,
+            (count := self._answered + self._failed),
             in_flight=len(self._tasks),
             limit=self._pace.limit,
             per_second=count / seconds,
@@ -235,12 +234,10 @@ class _Batch:
         )
 
     def _end(self, error: BaseException | None = None) -> None:
-        if self._done.done():
-            return
-        if error is None:
-            self._done.set_result(None)
-        else:
+        if not self._done.done() and error is not None:
             self._done.set_exception(error)
+        elif not self._done.done():
+            self._done.set_result(None)
 
     def _pump(self) -> None:
         """Send what may be sent now; called whenever that may have changed."""
@@ -266,21 +263,23 @@ class _Batch:
             return self._again.popleft()
         # what waits for another try counts too, or a failing server would pull the whole source into memory
         if not self._exhausted and (self._gave_up or len(self._tasks) + len(self._waiting) < self._pace.most):
-            try:
-                return _Work(next(self._source))
-            except StopIteration:
-                self._exhausted = True
+            if (request := next(self._source, None)) is not None:
+                return _Work(request)
+            self._exhausted = True
         return None
 
     def _blocked(self) -> bool:
         """Whether the server asked us to wait; then `_pump` is called when that is over."""
         if self._loop.time() >= self._pace.blocked_until:
             return False
-        if self._wake is None or self._wake.when() < self._pace.blocked_until:
-            if self._wake is not None:
-                self._wake.cancel()
-            self._wake = self._loop.call_at(self._pace.blocked_until, self._pump)
+        if not self._alarm_set:
+            self._alarm_set = True
+            self._loop.call_at(self._pace.blocked_until, self._ring)
         return True
+
+    def _ring(self) -> None:
+        self._alarm_set = False  # the server may have asked for more since; then `_pump` sets another alarm
+        self._pump()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -310,7 +309,6 @@ class _Batch:
         self._failures_in_row = 0
         self._pace.succeeded(sent, self._last_success - sent.at, answer.completion_tokens)
         self._tokens += answer.completion_tokens
-        created = _now()
         for offset, completion in enumerate(answer.completions[: request.n]):
             self._answered += 1
             self._on_record(
@@ -324,7 +322,7 @@ class _Batch:
                     prompt_tokens=completion.prompt_tokens,
                     completion_tokens=completion.completion_tokens,
                     seconds=round(completion.seconds, 4),
-                    created=created,
+                    created=_now(),
                     attempt=work.tries,
                 )
             )
@@ -382,7 +380,6 @@ class _Batch:
             self._record_failure(unsent, "not_sent", f"Not sent, because before it: {fault}", 0.0)
 
     def _record_failure(self, work: _Work, kind: str, message: str, seconds: float, first: int = 0) -> None:
-        created = _now()
         for offset in range(first, work.request.n):
             self._failed += 1
             self._on_record(
@@ -393,7 +390,7 @@ class _Batch:
                     error=message,
                     error_kind=kind,
                     seconds=round(seconds, 4),
-                    created=created,
+                    created=_now(),
                     attempt=work.tries,
                 )
             )

@@ -19,6 +19,7 @@ from audioreason.inference.client import Timeouts, read_message
 from audioreason.inference.endpoint import Endpoint, Sampling
 from audioreason.inference.faults import (
     BadAnswer,
+    BadRequest,
     Disconnected,
     Fault,
     HalfBody,
@@ -223,6 +224,8 @@ def _fault(endpoint: Endpoint, timeouts: Timeouts, error: Exception, opened: boo
         return ServerFailed(
             f"{where} failed while answering{quote(endpoint, said)}.", "Its own log says why.", None
         )
+    if not opened:  # half of a surrogate pair, for one
+        return BadRequest(f"The request cannot be written as JSON ({error}).", "Clean the item's text.")
     return BadAnswer(f"{where} answered with events that are not a chat completion.", "Is this a chat API?")
 
 

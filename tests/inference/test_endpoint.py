@@ -41,7 +41,17 @@ def test_url_is_normalised_once_and_for_all(written: str, meant: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "written", ["", "ftp://host", "http://", "http://host:99999", "http://[bad", "file:///etc"]
+    "written",
+    [
+        "",
+        "ftp://host",
+        "http://",
+        "http://host:99999",
+        "http://[bad",
+        "file:///etc",
+        "http://a..b",
+        "a b.com",
+    ],
 )
 def test_what_is_no_url_is_refused_in_one_sentence(written: str) -> None:
     with pytest.raises(EndpointError, match="not an http or https URL"):

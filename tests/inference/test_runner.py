@@ -293,6 +293,14 @@ def test_item_whose_messages_cannot_be_built_is_recorded_and_not_sent() -> None:
     assert summary.failed == 1
 
 
+def test_text_that_is_no_unicode_is_one_items_fault() -> None:
+    asked = [*requests(3), Request("torn", 0, 1, hello("\ud83d"))]
+    with FakeServer() as server:
+        records, summary = run(server, asked)
+    assert [(r.item_id, r.error_kind) for r in records if r.error] == [("torn", "bad_request")]
+    assert summary.answered == 3
+
+
 def test_stop_is_quick_and_leaves_the_rest_unrecorded() -> None:
     progress = Quiet()
 

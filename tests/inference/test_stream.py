@@ -1,4 +1,4 @@
-"""The playground's stream through the openai SDK: pieces in order, faults as one sentence, nothing else sent."""
+"""The playground's stream through the openai SDK: pieces in order, faults in one sentence, no more sent."""
 
 from __future__ import annotations
 
@@ -125,6 +125,13 @@ def test_each_fault_is_called_what_it_is(reply: Reply, kind: str) -> None:
     assert fault.kind == kind
     assert "fake (http://127.0.0.1" in fault.message
     assert "\n" not in str(fault)
+
+
+def test_text_that_is_no_unicode_is_our_fault_not_the_servers() -> None:
+    with FakeServer() as server:
+        torn = stream(server.endpoint, [{"role": "user", "content": "\ud83d"}], Sampling(), 7)
+        with pytest.raises(Fault, match="cannot be written as JSON"):
+            list(torn)
 
 
 def test_nobody_there_is_refused() -> None:
