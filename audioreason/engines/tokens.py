@@ -97,6 +97,7 @@ class ChatTokenizer:
         self.audio_pad = self.id_of("<|audio_pad|>")
         self.audio_end = self.id_of("<|audio_end|>")
         self._newline = self.text("\n")
+        self._bytes: dict[str, int] | None = None
 
     @classmethod
     def load(cls, folder: Path) -> ChatTokenizer:
@@ -138,6 +139,15 @@ class ChatTokenizer:
         """The text of an answer, without structural tokens."""
         return str(self.raw.decode(list(ids), skip_special_tokens=True))
 
+    def spell(self, token: int) -> bytes:
+        """The bytes of one token; a character may be spread over several."""
+        if self._bytes is None:
+            self._bytes = _byte_alphabet()
+        piece = self.raw.id_to_token(token) or ""
+        if any(character not in self._bytes for character in piece):  # a structural token
+            return piece.encode()
+        return bytes(self._bytes[character] for character in piece)
+
     def turn(self, turn: Turn, audio_tokens: Sequence[int] = ()) -> list[int]:
         """Token ids of one finished message; `audio_tokens` counts the placeholder of each of its clips."""
         counts = iter(audio_tokens)
@@ -165,6 +175,13 @@ class ChatTokenizer:
             ids += self.turn(turn, counts[:clips])
             counts = counts[clips:]
         return [*ids, self.im_start, *self.text("assistant\n")]
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """The character that stands for each byte in byte-level BPE (GPT-2, Radford et al. 2019: `bytes_to_unicode`)."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [value for value in range(256) if value not in plain]
+    return {chr(value): value for value in plain} | {chr(256 + i): value for i, value in enumerate(others)}
 
 
 def train_tokenizer(texts: Iterable[str], size: int) -> Tokenizer:

@@ -1,0 +1,442 @@
+"""The local engine behind an OpenAI-compatible API: `python -m audioreason.engines.server --model FOLDER`.
+
+Listens on loopback unless told otherwise, checks Host and Origin, takes application/json only and sets no CORS
+header, so that no web page can use it. A client that goes away cancels its generation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from audioreason.engines.chat import (
+    ChatBody,
+    Defaults,
+    Envelope,
+    ReasoningParser,
+    ReasoningSplit,
+    error_object,
+    logprobs_of,
+    parse_body,
+    to_request,
+    usage_of,
+)
+from audioreason.engines.local import Chunk, LocalEngine, Ticket
+from audioreason.engines.sampling import Picked
+from audioreason.errors import EngineError, LabError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+MAX_BODY = 64 * 1024 * 1024
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+
+@dataclass
+class Service:
+    """What the routes need."""
+
+    engine: LocalEngine
+    name: str
+    allowed: tuple[Path, ...] = ()
+    reasoning_parser: ReasoningParser | None = None
+    defaults: Defaults = field(default_factory=Defaults)
+    numbers: Any = field(default_factory=lambda: itertools.count(1))
+
+
+def build_app(service: Service, hosts: Sequence[str] = _LOOPBACK) -> ASGIApp:
+    """The ASGI application; `hosts` are the names it answers to, without port."""
+    app = Starlette(
+        routes=[
+            Route("/v1/chat/completions", _completions, methods=["POST"]),
+            Route("/v1/models", _models),
+            Route("/health", _health),
+            Route("/metrics", _metrics),
+        ],
+        exception_handlers={404: _not_found, 405: _not_found},
+    )
+    app.state.service = service
+    return _Guard(app, tuple(hosts))
+
+
+class _Guard:
+    """Refuses requests that a web page or a rebound name sent."""
+
+    def __init__(self, app: ASGIApp, hosts: tuple[str, ...]) -> None:
+        self._app = app
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (reason := self._refusal(scope)):
+            await _error(reason, 403, "forbidden")(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> str:
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        host = headers.get("host", "")
+        name, _, port = host.rpartition(":")
+        if (name if port.isdigit() else host).lower() not in self._hosts:
+            return "This engine does not answer to that Host."
+        origin = headers.get("origin")
+        if origin is not None and origin.lower() not in (f"http://{host}".lower(), f"https://{host}".lower()):
+            return "This engine does not answer to web pages of another origin."
+        return ""
+
+
+def _error(message: str, status: int, kind: str = "invalid_request_error") -> JSONResponse:
+    return JSONResponse(error_object(message, kind, status), status)
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    status = getattr(error, "status_code", 404)
+    return _error(f"There is no {request.method} {request.url.path} here.", status, "not_found_error")
+
+
+async def _health(request: Request) -> Response:
+    return JSONResponse({"status": "ok", "model": _service(request).name})
+
+
+async def _models(request: Request) -> Response:
+    service = _service(request)
+    model = {
+        "id": service.name,
+        "object": "model",
+        "created": int(service.engine.folder.stat().st_mtime),
+        "owned_by": "audioreason",
+        "root": str(service.engine.folder),
+        "max_model_len": service.engine.context,
+    }
+    return JSONResponse({"object": "list", "data": [model]})
+
+
+async def _metrics(request: Request) -> Response:
+    service = _service(request)
+    load = service.engine.load()
+    lines = []
+    for name, kind, value in (
+        ("num_requests_running", "gauge", load.running),
+        ("num_requests_waiting", "gauge", load.waiting),
+        ("prompt_tokens_total", "counter", load.prompt_tokens),
+        ("generation_tokens_total", "counter", load.generated_tokens),
+    ):
+        lines += [f"# TYPE vllm:{name} {kind}", f'vllm:{name}{{model_name="{service.name}"}} {value}']
+    return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
+
+
+async def _completions(request: Request) -> Response:
+    service = _service(request)
+    if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
+        return _error("Send the request as application/json.", 415)
+    try:
+        raw = await _read(request)
+        if raw is None:
+            return _error(f"The request is larger than {MAX_BODY >> 20} MB.", 413)
+        body = await run_in_threadpool(parse_body, raw)
+        if body.model and body.model != service.name:
+            message = f"There is no model {body.model} here; this engine serves {service.name}."
+            return _error(message, 404, "not_found_error")
+        asked = await run_in_threadpool(to_request, body, service.defaults, service.allowed)
+        answer = _Answer(service, body, asyncio.get_running_loop())
+        answer.ticket = await run_in_threadpool(service.engine.submit, asked, answer.emit)
+    except ClientDisconnect:
+        return Response(status_code=499)
+    except LabError as error:
+        return _error(str(error), 400)
+    if body.stream:
+        return StreamingResponse(answer.events(), media_type="text/event-stream")
+    return await _whole(request, answer)
+
+
+async def _read(request: Request) -> bytes | None:
+    """The body; None if it is too large."""
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > MAX_BODY:
+            return None
+    return bytes(data)
+
+
+async def _whole(request: Request, answer: _Answer) -> Response:
+    """The complete answer, unless the client leaves before it is there."""
+    finished = asyncio.ensure_future(answer.complete())
+    gone = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({finished, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not finished.done():
+            return Response(status_code=499)
+        return JSONResponse(finished.result())
+    except EngineError as error:
+        return _error(str(error), 500, "internal_error")
+    finally:
+        answer.ticket.cancel()
+        finished.cancel()
+        gone.cancel()
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+class _Answer:
+    """One request on its way: news from the engine's thread, turned into objects of the API."""
+
+    ticket: Ticket
+
+    def __init__(self, service: Service, body: ChatBody, loop: asyncio.AbstractEventLoop) -> None:
+        self._service = service
+        self._body = body
+        self._loop = loop
+        self._news: asyncio.Queue[Chunk] = asyncio.Queue()
+        self._splits = [ReasoningSplit(service.reasoning_parser) for _ in range(body.n)]
+        self._envelope = Envelope.new(next(service.numbers), service.name)
+        self._completion_tokens = 0
+
+    def emit(self, chunk: Chunk) -> None:
+        """Called by the engine's thread."""
+        # the loop is closed when the server stops with answers under way; nobody is left to hear them
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._news.put_nowait, chunk)
+
+    async def _chunks(self) -> AsyncIterator[tuple[Chunk, str, str]]:
+        """News with reasoning and answer apart, until every sample is done."""
+        left = self._body.n
+        while left:
+            chunk = await self._news.get()
+            if chunk.finish_reason == "error":
+                raise EngineError(f"The model failed ({chunk.error}).")
+            self._completion_tokens += len(chunk.tokens) + (chunk.finish_reason == "stop")
+            left -= chunk.finish_reason is not None
+            reasoning, content = self._splits[chunk.index].feed(chunk.text, chunk.finish_reason is not None)
+            yield chunk, reasoning, content
+
+    def _usage(self) -> dict[str, int]:
+        return usage_of(self.ticket.prompt_tokens, self._completion_tokens)
+
+    async def complete(self) -> dict[str, Any]:
+        """The `chat.completion` object.
+
+        Raises:
+            EngineError: if the model failed.
+        """
+        n = self._body.n
+        reasoning, content = [""] * n, [""] * n
+        picked: list[list[Picked]] = [[] for _ in range(n)]
+        reasons: list[str | None] = [None] * n
+        async for chunk, thought, said in self._chunks():
+            reasoning[chunk.index] += thought
+            content[chunk.index] += said
+            picked[chunk.index] += chunk.tokens
+            reasons[chunk.index] = chunk.finish_reason or reasons[chunk.index]
+        choices = []
+        for index in range(n):
+            message: dict[str, Any] = {"role": "assistant", "content": content[index] or None}
+            if reasoning[index]:
+                message["reasoning"] = reasoning[index]
+            elif not content[index]:
+                message["content"] = ""
+            choices.append(
+                {
+                    "index": index,
+                    "message": message,
+                    "logprobs": logprobs_of(picked[index], self._spell),
+                    "finish_reason": reasons[index],
+                }
+            )
+        return self._envelope.wrap("chat.completion", choices, self._usage())
+
+    async def events(self) -> AsyncIterator[str]:
+        """Server-sent events: `chat.completion.chunk` objects, the usage if asked for, then [DONE]."""
+        try:
+            for index in range(self._body.n):
+                yield self._event(index, {"role": "assistant", "content": ""})
+            async for chunk, thought, said in self._chunks():
+                delta = {"reasoning": thought} if thought else {}
+                if said:
+                    delta["content"] = said
+                if delta or chunk.tokens or chunk.finish_reason:
+                    yield self._event(chunk.index, delta, chunk)
+            if (self._body.stream_options or {}).get("include_usage"):
+                yield _sse(self._envelope.wrap("chat.completion.chunk", [], self._usage()))
+        except EngineError as error:
+            yield _sse(error_object(str(error), "internal_error", 500))
+        finally:
+            self.ticket.cancel()
+        yield "data: [DONE]\n\n"
+
+    def _event(self, index: int, delta: dict[str, str], chunk: Chunk | None = None) -> str:
+        choice = {
+            "index": index,
+            "delta": delta,
+            "logprobs": logprobs_of(chunk.tokens, self._spell) if chunk else None,
+            "finish_reason": chunk.finish_reason if chunk else None,
+        }
+        return _sse(self._envelope.wrap("chat.completion.chunk", [choice]))
+
+    def _spell(self, token: int) -> bytes:
+        return self._service.engine.tokenizer.spell(token)
+
+
+def _sse(value: dict[str, Any]) -> str:
+    return f"data: {json.dumps(value, ensure_ascii=False)}\n\n"
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+def serve(
+    model: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8901,
+    name: str | None = None,
+    adapter: Path | None = None,
+    allowed_media: Sequence[Path] = (),
+    reasoning_parser: str | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Load a model and answer until SIGTERM or SIGINT.
+
+    Args:
+        model: a Qwen3-Omni thinker's folder.
+        host: where to listen; anything but loopback lets other machines use the model.
+        port: 0 takes a free one.
+        name: what the model is called; its folder's name if None.
+        adapter: LoRA weights to merge in.
+        allowed_media: folders from which file:// URLs may be read.
+        reasoning_parser: "qwen3" sends thoughts as `reasoning`; None leaves them in the content.
+        device: "cpu", "cuda" or "auto".
+        threads: CPU threads; None leaves it to torch.
+        say: gets one line when it listens.
+
+    Raises:
+        EngineError: if the model cannot be loaded, or the port is taken.
+    """
+    import uvicorn
+
+    if reasoning_parser not in (None, "qwen3"):
+        raise EngineError(f"There is no reasoning parser {reasoning_parser}.", "Use qwen3, or none.")
+    listener = _listen(host, port)
+    port = listener.getsockname()[1]
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    model = model.resolve()
+    with LocalEngine(model, adapter, device) as engine:
+        parser: ReasoningParser | None = "qwen3" if reasoning_parser == "qwen3" else None
+        allowed = tuple(folder.resolve() for folder in allowed_media)
+        service = Service(engine, name or model.name, allowed, parser, Defaults.load(model))
+        hosts = _LOOPBACK if host in ("127.0.0.1", "localhost", "::1") else (*_LOOPBACK, *_names(host))
+        config = uvicorn.Config(
+            build_app(service, hosts), log_level="warning", access_log=False, timeout_graceful_shutdown=3
+        )
+        say(f"{service.name} listens on http://{host}:{port}/v1 ({engine.device})")
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        raise EngineError(
+            f"Port {port} on {host} cannot be used ({error.strerror or error}).",
+            "Choose another with --port.",
+        ) from error
+    listener.listen(512)
+    return listener
+
+
+def _names(host: str) -> tuple[str, ...]:
+    """Names by which other machines may call a server that listens on `host`."""
+    import socket as network
+
+    if host not in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        return (host.lower(),)
+    own = network.gethostname()
+    try:
+        addresses = {str(info[4][0]) for info in network.getaddrinfo(own, None)}
+    except OSError:
+        addresses = set()
+    return (own.lower(), network.getfqdn().lower(), *addresses)
+
+
+def _end_with_parent() -> None:
+    """Stop when standard input closes, which is what the end of a parent looks like on every system."""
+
+    def watch() -> None:
+        while os.read(0, 4096):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m audioreason.engines.server`; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Serve a local audio model on an OpenAI-compatible API.")
+    parser.add_argument("--model", type=Path, required=True, help="folder of a Qwen3-Omni thinker")
+    parser.add_argument("--adapter", type=Path, default=None, help="folder with LoRA weights to merge in")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8901, help="0 takes a free one")
+    parser.add_argument("--served-model-name", default=None)
+    parser.add_argument(
+        "--allowed-media", type=Path, action="append", default=[], help="folder for file:// URLs"
+    )
+    parser.add_argument("--reasoning-parser", choices=["qwen3"], default=None)
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument("--child", action="store_true", help="stop when standard input closes")
+    given = parser.parse_args(arguments)
+    if given.child:
+        _end_with_parent()
+    try:
+        serve(
+            given.model,
+            host=given.host,
+            port=given.port,
+            name=given.served_model_name,
+            adapter=given.adapter,
+            allowed_media=given.allowed_media,
+            reasoning_parser=given.reasoning_parser,
+            device=given.device,
+            threads=given.threads,
+            say=lambda line: print(line, flush=True),
+        )
+    except LabError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
