@@ -178,7 +178,9 @@ def test_resume_allows_another_port_and_refuses_another_model_prompt_or_dataset(
     assert record.endpoint is not None
     assert record.prompt is not None
     RunWriter.create(workspace, record, data.items).close()
-    moved = record.endpoint.model_copy(update={"base_url": "http://127.0.0.1:2/v1", "transport": "input_audio"})
+    moved = record.endpoint.model_copy(
+        update={"base_url": "http://127.0.0.1:2/v1", "transport": "input_audio"}
+    )
     RunWriter.resume(workspace, "run-a", expected=record.model_copy(update={"endpoint": moved})).close()
     for field, value in (
         ("endpoint", record.endpoint.model_copy(update={"model": "other"})),
@@ -347,8 +349,14 @@ def test_any_text_survives_finishing(tmp_path: Path, contents: list[str | None])
 
 def test_a_line_that_is_not_a_prediction_is_reported_not_believed(tmp_path: Path) -> None:
     live = tmp_path / "predictions.jsonl"
-    lines = [b'{"item_id": "a", "sample": 0}', b"not json", b'[1]', b'{"item_id": 5, "sample": 0}',
-             b'{"item_id": "b", "sample": 0, "content": 7}', b'{"item_id": "c", "sample": 1, "new": 1}']  # fmt: skip
+    lines = [
+        b'{"item_id": "a", "sample": 0}',
+        b"not json",
+        b"[1]",
+        b'{"item_id": 5, "sample": 0}',
+        b'{"item_id": "b", "sample": 0, "content": 7}',
+        b'{"item_id": "c", "sample": 1, "new": 1}',
+    ]
     live.write_bytes(b"\n".join(lines) + b"\n" + b'{"item_id": "torn"')
     found = [prediction and prediction.key for _, prediction in read_jsonl(live)]
     assert found == [("a", 0), None, None, None, None, ("c", 1)]
@@ -413,7 +421,7 @@ def test_a_disk_that_fills_while_finishing_keeps_the_live_records(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(Exception, match="disk that holds .*predictions.parquet is full"):
+        with pytest.raises(Exception, match=r"disk that holds .*predictions\.parquet is full"):
             writer.finish()
     writer.close()
     assert not list(writer.folder.glob(".*"))

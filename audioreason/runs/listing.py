@@ -1,0 +1,338 @@
+"""Questions about single predictions: a page of them, one of them whole, an item across runs, the playground.
+
+Filters and sorts in memory; reads texts from disk only for what is shown, or searched for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import orjson
+
+from audioreason.errors import RunError
+from audioreason.items import Item
+from audioreason.runs.accuracy import COLUMNS
+from audioreason.runs.derive import Scored, score_prediction
+from audioreason.runs.record import Prediction, RunRecord, load_record
+from audioreason.runs.storage import PREDICTIONS, first_line, read_at
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from audioreason.runs.catalog import Catalog
+
+SORTS: Mapping[str, str] = {
+    "item": "p.item_no",
+    "run": "r.created",
+    "outcome": "p.outcome",
+    "subcategory": "i.subcategory",
+    "tokens": "p.completion_tokens",
+    "seconds": "p.seconds",
+    "thinking": "p.thinking_chars",
+}
+_LONGEST_LINE = 64 << 20  # bytes of one JSONL line that a text search reads
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which predictions; an empty tuple or None means any. `text` is searched for, whatever its case, in
+    answers, reasoning and questions; `choice` and `gold` are indexes; `part` is explore, sealed, train ...
+    """
+
+    runs: tuple[str, ...] = ()
+    items: tuple[str, ...] = ()
+    part: tuple[str, ...] = ()
+    layer: tuple[str, ...] = ()
+    subcategory: tuple[str, ...] = ()
+    modality: tuple[str, ...] = ()
+    language: tuple[str, ...] = ()
+    outcome: tuple[str, ...] = ()
+    choice: int | None = None
+    gold: int | None = None
+    strict: bool | None = None
+    official: bool | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some predictions of all that a filter lets through.
+
+    `rows` columns: run_id, item_id, sample, question, choices, gold, answer, choice (index), choice_text,
+    outcome, rule, strict, official, part, layer, subcategory, modality, language, completion_tokens, seconds
+    (of the request), thinking_chars, answer_chars, error_kind.
+    """
+
+    rows: pd.DataFrame
+    total: int
+
+
+@dataclass(frozen=True)
+class Detail:
+    """One prediction whole: the item as it was asked, what came back, and what became of it."""
+
+    run_id: str
+    item: Item
+    prediction: Prediction
+    scored: Scored
+
+    def to_dict(self) -> dict[str, Any]:
+        """Prediction and scores as one flat dict."""
+        return {"run_id": self.run_id} | asdict(self.prediction) | asdict(self.scored)
+
+
+def predictions(
+    catalog: Catalog,
+    where: Filter,
+    sort: str = "item",
+    descending: bool = False,
+    limit: int = 50,
+    offset: int = 0,
+) -> Page:
+    """One page of predictions, sorted by one of `SORTS` (then by run, item and sample).
+
+    Raises:
+        RunError: if a run or the sort is unknown.
+    """
+    if sort not in SORTS:
+        raise RunError(f"Predictions cannot be sorted by {sort!r}.", f"Choose one of {', '.join(SORTS)}.")
+    clauses, arguments = _conditions(catalog, where)
+    source = f"""
+        FROM predictions p JOIN runs r USING (run_no) JOIN items i USING (run_no, item_no)
+        WHERE {" AND ".join(clauses) or "true"}"""
+    total = catalog.query(f"SELECT count(*) AS n {source}", arguments)
+    direction = "DESC" if descending else "ASC"
+    # two steps, so that wide columns are fetched for the rows of the page alone
+    rows = catalog.query(
+        f"""
+        WITH page AS (
+            SELECT p.run_no, p.item_no, p.sample, {SORTS[sort]} AS sorted {source}
+            ORDER BY sorted {direction} NULLS LAST, p.run_no, p.item_no, p.sample LIMIT $limit OFFSET $offset)
+        SELECT r.run_id, i.item_id, p.sample, i.question, i.choices, i.gold, i.answer, p.choice,
+               i.choices[p.choice + 1] AS choice_text, p.outcome, p.rule, p.strict, p.official, i.part,
+               i.layer, i.subcategory, i.modality, i.language, p.completion_tokens, p.seconds,
+               p.thinking_chars, p.answer_chars, p.error_kind
+        FROM page JOIN predictions p USING (run_no, item_no, sample) JOIN runs r USING (run_no)
+        JOIN items i USING (run_no, item_no)
+        ORDER BY page.sorted {direction} NULLS LAST, p.run_no, p.item_no, p.sample
+        """,  # noqa: S608 - our own clauses
+        arguments | {"limit": limit, "offset": offset},
+    )
+    return Page(rows, int(total["n"].iloc[0]))
+
+
+def one_prediction(catalog: Catalog, run_id: str, item_id: str, sample: int = 0) -> Detail:
+    """One prediction with its texts and its item.
+
+    Raises:
+        RunError: if there is none, or the run cannot be read.
+    """
+    found = _details(catalog, run_id, item_id, sample)
+    if not found:
+        raise RunError(
+            f"The run {run_id} has no prediction for sample {sample} of {item_id!r}.",
+            "It may still be running, or the id may belong to another dataset.",
+        )
+    return found[0]
+
+
+def item_predictions(catalog: Catalog, run_id: str, item_id: str) -> list[dict[str, Any]]:
+    """Every sample of one item in a run, with texts and scores (the fields of `Prediction` and `Scored`).
+
+    Raises:
+        RunError: if the run is unknown or cannot be read, or has no such item.
+    """
+    found = [detail.to_dict() for detail in _details(catalog, run_id, item_id)]
+    if not found:
+        raise RunError(
+            f"The run {run_id} has no prediction for {item_id!r}.",
+            "It may still be running, or the id may belong to another dataset.",
+        )
+    return found
+
+
+def item_in_runs(catalog: Catalog, dataset: str, item_id: str) -> pd.DataFrame:
+    """What every run made of one item, newest run first.
+
+    Returns:
+        One row per run of the dataset that has it: run_id, kind, prompt, prompt_version, model, samples,
+        answered, strict and official (means over samples), choice and outcome of the first sample,
+        same_question (False if the item has changed since the newest run).
+    """
+    return catalog.query(
+        """
+        SELECT r.run_id, r.created, r.kind, r.prompt, r.prompt_version, r.model, s.samples, s.answered,
+               s.strict, s.official, p.choice, i.choices[p.choice + 1] AS choice_text, p.outcome,
+               i.fingerprint = first_value(i.fingerprint) OVER (ORDER BY r.created DESC, r.run_no DESC)
+                   AS same_question
+        FROM items i JOIN runs r USING (run_no) JOIN item_scores s USING (run_no, item_no)
+        LEFT JOIN predictions p ON p.run_no = i.run_no AND p.item_no = i.item_no AND p.sample = 0
+        WHERE i.item_id = $item AND r.dataset = $dataset
+        ORDER BY r.created DESC, r.run_no DESC
+        """,
+        {"item": item_id, "dataset": dataset},
+    )
+
+
+def _conditions(catalog: Catalog, where: Filter) -> tuple[list[str], dict[str, Any]]:
+    """SQL conditions over p (prediction), r (run) and i (item), and their arguments."""
+    clauses: list[str] = []
+    arguments: dict[str, Any] = {}
+
+    def add(clause: str, **values: Any) -> None:
+        clauses.append(clause)
+        arguments.update(values)
+
+    numbers: list[int] | None = None
+    if where.runs:
+        numbers = catalog.run_numbers(where.runs)
+        add("p.run_no IN (SELECT unnest($runs))", runs=numbers)
+    if where.items:
+        add("i.item_id IN (SELECT unnest($items))", items=list(where.items))
+    for name in ("part", "layer", "subcategory", "modality", "language"):
+        values: tuple[str, ...] = getattr(where, name)
+        if values:
+            add(f"coalesce({COLUMNS[name]}, 'none') IN (SELECT unnest(${name}))", **{name: list(values)})
+    if where.outcome:
+        add("p.outcome IN (SELECT unnest($outcome))", outcome=list(where.outcome))
+    for name, column in (("choice", "p.choice"), ("gold", "i.gold"), ("strict", "p.strict"),
+                         ("official", "p.official")):  # fmt: skip
+        value = getattr(where, name)
+        if value is not None:
+            add(f"{column} = ${name}", **{name: value})
+    if where.text:
+        hits = _search(catalog, where.text, numbers)
+        add(
+            "(contains(lower(i.question), $text) OR (p.run_no, i.item_id, p.sample) IN"
+            " (SELECT (unnest($hit_runs), unnest($hit_items), unnest($hit_samples))))",
+            text=where.text.lower(),
+            hit_runs=[hit[0] for hit in hits],
+            hit_items=[hit[1] for hit in hits],
+            hit_samples=[hit[2] for hit in hits],
+        )
+    return clauses, arguments
+
+
+def _search(catalog: Catalog, text: str, runs: list[int] | None) -> list[tuple[int, str, int]]:
+    """(run number, item id, sample) whose stored answer or reasoning contains `text`, whatever its case.
+
+    Raises:
+        RunError: if a file cannot be read.
+    """
+    try:
+        return _search_files(catalog, text, runs)
+    except duckdb.Error:
+        catalog.refresh()  # a run finished, or broke, since the last look
+    try:
+        return _search_files(catalog, text, runs)
+    except duckdb.Error as error:
+        raise RunError(f"The runs cannot be searched ({first_line(error)}).", "Try again.") from error
+
+
+def _search_files(catalog: Catalog, text: str, runs: list[int] | None) -> list[tuple[int, str, int]]:
+    where = "" if runs is None else "AND run_no IN (SELECT unnest($runs))"
+    places = catalog.query(
+        f"SELECT run_no, folder FROM runs WHERE run_no IN (SELECT run_no FROM item_scores) {where}",  # noqa: S608
+        {"runs": runs},
+    )
+    folders = list(zip(places["run_no"], places["folder"], strict=True))
+    columns = {name: "INTEGER" if name == "sample" else "VARCHAR" for name in PREDICTIONS.names}
+    hits: list[tuple[int, str, int]] = []
+    # one query over all files of a form
+    for name, reader in {
+        "predictions.parquet": "read_parquet($files, filename = true, union_by_name = true)",
+        "predictions.jsonl": "read_json($files, filename = true, format = 'newline_delimited',"
+        f" ignore_errors = true, columns = {columns}, maximum_object_size = {_LONGEST_LINE})",
+    }.items():
+        files = {str(path): int(no) for no, folder in folders if (path := Path(folder) / name).exists()}
+        if not files:
+            continue
+        rows = catalog.cursor().execute(
+            f"""SELECT filename, item_id, sample FROM {reader}
+            WHERE item_id IS NOT NULL
+              AND (contains(lower(content), $text) OR contains(lower(reasoning), $text))
+            """,  # noqa: S608 - our own reader
+            {"files": list(files), "text": text.lower()},
+        )
+        hits += [(files[file], item_id, sample) for file, item_id, sample in rows.fetchall()]
+    return hits
+
+
+def _details(catalog: Catalog, run_id: str, item_id: str, sample: int | None = None) -> list[Detail]:
+    record = load_record(catalog.workspace, run_id)
+    (run_no,) = catalog.run_numbers(run_id)
+    rows = (
+        catalog.cursor()
+        .execute(
+            """
+            SELECT r.folder, p.sample, p.place FROM predictions p JOIN runs r USING (run_no)
+            JOIN items i USING (run_no, item_no)
+            WHERE p.run_no = $run AND i.item_id = $item AND ($sample IS NULL OR p.sample = $sample)
+            ORDER BY p.sample
+            """,
+            {"run": run_no, "item": item_id, "sample": sample},
+        )
+        .fetchall()
+    )
+    if not rows:
+        return []
+    folder = Path(rows[0][0])
+    places = {number: place for _, number, place in rows}
+    item = _item(catalog, folder, item_id)
+    texts = _texts(catalog, folder, item_id, places)
+    return [_detail(record, item, texts[number]) for number in places if number in texts]
+
+
+def _detail(record: RunRecord, item: Item, prediction: Prediction) -> Detail:
+    return Detail(
+        record.run_id, item, prediction, score_prediction(prediction, item, record.expected_sections)
+    )
+
+
+def _item(catalog: Catalog, folder: Path, item_id: str) -> Item:
+    row = _read(
+        catalog,
+        folder,
+        "SELECT item FROM read_parquet($file) WHERE item_id = $item",
+        "items.parquet",
+        item_id,
+    )
+    return Item.model_validate(orjson.loads(row[0][0]))
+
+
+def _texts(catalog: Catalog, folder: Path, item_id: str, places: Mapping[int, int]) -> dict[int, Prediction]:
+    """Predictions of one item by sample; a place in JSONL wins over the finished file's older record."""
+    found: dict[int, Prediction] = {}
+    if any(place >= 0 for place in places.values()) or not (folder / "predictions.jsonl").exists():
+        names = PREDICTIONS.names
+        rows = _read(
+            catalog,
+            folder,
+            f"SELECT {', '.join(names)} FROM read_parquet($file) WHERE item_id = $item",  # noqa: S608
+            "predictions.parquet",
+            item_id,
+        )
+        for row in rows:
+            prediction = Prediction(**dict(zip(names, row, strict=True)))
+            found[prediction.sample] = prediction
+    for sample, place in places.items():
+        if place < 0 and (folder / "predictions.jsonl").exists():
+            prediction_there = read_at(folder / "predictions.jsonl", -1 - place)
+            if prediction_there is not None and prediction_there.key == (item_id, sample):
+                found[sample] = prediction_there
+    return found
+
+
+def _read(catalog: Catalog, folder: Path, sql: str, name: str, item_id: str) -> list[tuple[Any, ...]]:
+    path = folder / name
+    try:
+        return catalog.cursor().execute(sql, {"file": str(path), "item": item_id}).fetchall()
+    except duckdb.Error as error:
+        raise RunError(
+            f"{path} cannot be read ({first_line(error)}).",
+            "Restore the file from a copy, or delete the run's folder.",
+        ) from error
