@@ -1,0 +1,243 @@
+"""One run from start to end: items -> prompt -> messages -> endpoint -> run folder -> scores.
+
+What everything else is made of: commands, jobs, self-training and the optimiser come through here. Knows the
+order of the steps; how each is done belongs to the room that does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from audioreason.errors import ItemError, RunError
+from audioreason.inference.endpoint import Endpoint, Sampling
+from audioreason.inference.faults import AuthRefused, BadRequest, Fault, Unreachable
+from audioreason.inference.messages import build_messages
+from audioreason.inference.probe import ready_endpoint
+from audioreason.inference.runner import RawRecord, Request, run_batch
+from audioreason.inference.seeds import sample_seed
+from audioreason.items import Dataset, Item, prepare_clip
+from audioreason.items.splits import split_items, split_of
+from audioreason.progress import Progress, Quiet
+from audioreason.prompts import Prompt, Rendered, render
+from audioreason.runs import (
+    Prediction,
+    RunRecord,
+    RunWriter,
+    dataset_ref,
+    endpoint_ref,
+    git_commit,
+    load_record,
+    new_run_id,
+    package_versions,
+    prompt_ref,
+    read_items,
+    run_folder,
+    score_run,
+)
+from audioreason.runs.record import Kind
+from audioreason.workspace import Workspace
+
+_CLIP_THREADS = 4  # decoders release the GIL; more threads only queue at the disk
+
+
+def evaluate(
+    workspace: Workspace,
+    dataset: Dataset,
+    prompt: Prompt,
+    endpoint: Endpoint,
+    sampling: Sampling,
+    *,
+    split: str | None = None,
+    limit: int | None = None,
+    run_id: str | None = None,
+    resume: bool = False,
+    seed: int = 0,
+    concurrency: int = 64,
+    progress: Progress | None = None,
+    allow_missing_audio: bool = False,
+    kind: Kind = "eval",
+) -> RunRecord:
+    """Ask the endpoint about every item, keep what it says as a run, and score it.
+
+    Phases of `progress`: prepare (clips), generate (predictions), score. A stop asked for there leaves a run
+    that `resume` continues; so does a crash. With `resume`, the run `run_id` continues with what has no
+    answer yet, errors included, if its recipe is the same.
+
+    An item whose clip is missing or broken is not asked: it gets an error of kind `no_clip` or `bad_clip`.
+    `allow_missing_audio` asks about items without a clip all the same, by text alone.
+
+    Returns:
+        The run's record; `run_status` tells whether it finished.
+
+    Raises:
+        PromptError: if the prompt cannot be rendered for some item; nothing was sent.
+        EndpointError: if the server is not there or takes no audio; nothing was sent.
+        RunError: if the id is taken, another process writes the run, its recipe differs, or the server
+            stopped answering for good (the run can be resumed).
+        WorkspaceError: if the disk is full (the run can be resumed).
+    """
+    progress = progress or Quiet()
+    if resume:
+        if run_id is None:
+            raise RunError("To resume, the run must be named.", "Give its id with --run-id.")
+        load_record(workspace, run_id)
+        items: Sequence[Item] = read_items(run_folder(workspace, run_id))
+    else:
+        items = split_items(dataset, split)[:limit]
+    rendered = {item.id: render_for(prompt, item) for item in items}
+    hears = any(item.audio_path is not None for item in items)
+    endpoint = _ready(endpoint, workspace.cache / "clips", hears)
+
+    record = RunRecord(
+        run_id=run_id or new_run_id(prompt.name),
+        created=datetime.now(UTC),
+        kind=kind,
+        dataset=dataset_ref(dataset),
+        split=split,
+        limit=limit,
+        prompt=prompt_ref(prompt),
+        endpoint=endpoint_ref(endpoint),
+        sampling=sampling,
+        seed=seed,
+        n_items=len(items),
+        packages=package_versions(),
+        git_commit=git_commit(),
+    )
+    if resume:
+        writer = RunWriter.resume(workspace, record.run_id, expected=record)
+    else:
+        writer = RunWriter.create(workspace, record, items, split_of(dataset))
+    with writer:
+        clips = _clips(writer, dataset, workspace.cache, progress, allow_missing_audio)
+        if progress.should_stop() or not _generate(writer, rendered, clips, endpoint, concurrency, progress):
+            return writer.record
+        writer.finish()
+    progress.phase("score", len(items))
+    score_run(workspace, record.run_id)
+    progress.done(len(items))
+    return writer.record
+
+
+def render_for(prompt: Prompt, item: Item) -> Rendered:
+    """What `prompt` says about `item`: the one place where an item's fields become template variables.
+
+    Raises:
+        PromptError: if the prompt cannot be rendered for it.
+    """
+    return render(
+        prompt, question=item.question, choices=item.choices, language=item.language, modality=item.modality
+    )
+
+
+def _ready(endpoint: Endpoint, clips: Path, hears: bool) -> Endpoint:
+    """The endpoint with its model named and its transport known.
+
+    A server that is there but fails just now (too busy, an error) is given base64 clips, which every server
+    that hears takes; the batch road then deals with its faults, one prediction at a time.
+
+    Raises:
+        EndpointError: if nobody is there, or the server refuses the key, the model or the audio.
+    """
+    by_value = endpoint.model_copy(update={"transport": "input_audio"})
+    try:
+        return ready_endpoint(endpoint if hears else by_value, clips)
+    except (Unreachable, BadRequest, AuthRefused):
+        raise
+    except Fault:
+        if not endpoint.model:
+            raise
+        return by_value
+
+
+def _clips(
+    writer: RunWriter, dataset: Dataset, cache: Path, progress: Progress, allow_missing_audio: bool
+) -> dict[str, Path | None]:
+    """The prepared clip of every pending item that can be asked about, by id (None: ask by text alone).
+
+    For the others an error is recorded. Ends early if a stop is asked for.
+    """
+    missing: dict[str, list[int]] = {}
+    for item_id, sample in writer.pending():
+        missing.setdefault(item_id, []).append(sample)
+    items = [item for item in writer.items if item.id in missing]
+
+    def prepare(item: Item) -> Path | ItemError | None:
+        if progress.should_stop():
+            return None
+        try:
+            source = dataset.clip(item)
+            return None if source is None else prepare_clip(source, cache)
+        except ItemError as error:
+            return error
+
+    progress.phase("prepare", len(items))
+    clips: dict[str, Path | None] = {}
+    with ThreadPoolExecutor(_CLIP_THREADS) as pool:
+        for count, (item, clip) in enumerate(zip(items, pool.map(prepare, items), strict=True), 1):
+            if progress.should_stop():
+                break
+            progress.done(count)
+            if isinstance(clip, Path) or (clip is None and allow_missing_audio):
+                clips[item.id] = clip
+                continue
+            error = str(clip or f"The item {item.id} has no clip.")
+            for sample in missing[item.id]:
+                writer.append(_not_asked(item.id, sample, error, "bad_clip" if clip else "no_clip"))
+    return clips
+
+
+def _generate(
+    writer: RunWriter,
+    rendered: Mapping[str, Rendered],
+    clips: Mapping[str, Path | None],
+    endpoint: Endpoint,
+    concurrency: int,
+    progress: Progress,
+) -> bool:
+    """Ask about every pending prediction of the items in `clips`; False if a stop left some of it.
+
+    Raises:
+        RunError: if the server was given up.
+    """
+    record = writer.record
+    sampling = record.sampling or Sampling()
+    wanted = [(item_id, sample) for item_id, sample in writer.pending() if item_id in clips]
+
+    def requests() -> Iterator[Request]:
+        for item_id, sample in wanted:
+            # built when sent, so that memory holds only the clips in flight
+            build = partial(build_messages, rendered[item_id], clips[item_id], endpoint.transport)
+            yield Request(item_id, sample, sample_seed(record.seed, item_id, sample), build)
+
+    def keep(raw: RawRecord) -> None:
+        writer.append(Prediction(**asdict(raw)))
+
+    total = len(writer.items) * sampling.samples
+    summary = run_batch(
+        requests(),
+        endpoint,
+        sampling,
+        on_record=keep,
+        concurrency=concurrency,
+        progress=progress,
+        total=total,
+        already=total - len(wanted),
+        phase="generate",
+    )
+    if summary.gave_up:
+        raise RunError(
+            f"The server stopped answering after {writer.answered()} of {total} predictions:"
+            f" {summary.gave_up}",
+            f"Continue with: audioreason eval --run-id {record.run_id} --resume",
+        )
+    return not summary.stopped or not writer.pending()
+
+
+def _not_asked(item_id: str, sample: int, error: str, error_kind: str) -> Prediction:
+    created = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return Prediction(item_id, sample, error=error, error_kind=error_kind, created=created, attempt=0)

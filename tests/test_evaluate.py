@@ -1,0 +1,391 @@
+"""One run from start to end against a server on loopback that answers, breaks, stops and is killed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from audioreason.errors import EndpointError, PromptError, RunError
+from audioreason.evaluate import evaluate, render_for
+from audioreason.inference.endpoint import Endpoint, Sampling
+from audioreason.inference.seeds import sample_seed
+from audioreason.items import Dataset, load_dataset
+from audioreason.progress import Quiet
+from audioreason.prompts import Prompt
+from audioreason.runs import Prediction, load_record, run_folder, run_status, score_report
+from audioreason.runs.storage import merged_predictions, read_jsonl
+from audioreason.workspace import Workspace
+from tests.conftest import TinyDataset
+from tests.servers import FakeServer, Raw, Reply, Request, Status, Text, closed_port
+
+PROMPT = Prompt(
+    name="plain",
+    system="Listen.",
+    user="{{ question }}{% for c in choices %}\n({{ loop.index | letter }}) {{ c }}{% endfor %}",
+)
+FAST = Sampling(temperature=0.1, max_tokens=50)
+
+
+def echo(request: Request) -> Text:
+    """An answer that only the question and the seed decide, so that runs can be compared word by word."""
+    number = int(request.text.split("clip ")[1].split("?")[0])
+    choice = ("one", "two", "three", "four")[(number + number // 5) % 4]
+    return Text(f"<think>seed {request.seed}</think>\nANSWER: {choice}")
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with FakeServer(echo) as running:
+        yield running
+
+
+def predictions(workspace: Workspace, run_id: str) -> list[Prediction]:
+    folder = run_folder(workspace, run_id)
+    return list(merged_predictions(folder, [p.key for _, p in read_jsonl(folder / "predictions.jsonl") if p]))
+
+
+def texts(workspace: Workspace, run_id: str) -> list[tuple[str, int, int | None, str | None]]:
+    """What a run says, without times."""
+    return [(p.item_id, p.sample, p.seed, p.content) for p in predictions(workspace, run_id)]
+
+
+class Watch(Quiet):
+    """Remembers phases and counts; asks for a stop once `stop_at` predictions are done."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        super().__init__()
+        self.phases: list[tuple[str, int | None]] = []
+        self.counts: dict[str, int] = {}
+        self._stop_at = stop_at
+
+    def phase(self, name: str, total: int | None = None) -> None:
+        self.phases.append((name, total))
+
+    def done(self, count: int, note: str = "") -> None:
+        name = self.phases[-1][0]
+        self.counts[name] = count
+        if self._stop_at is not None and name == "generate" and count >= self._stop_at:
+            self.stop()
+
+
+def test_a_run_from_start_to_end(workspace: Workspace, tiny_dataset: TinyDataset, server: FakeServer) -> None:
+    data = tiny_dataset(n=8)
+    watch = Watch()
+    record = evaluate(workspace, data, PROMPT, server.endpoint, FAST, seed=3, progress=watch)
+    assert run_status(run_folder(workspace, record.run_id)) == "finished"
+    assert "-plain-" in record.run_id
+    assert load_record(workspace, record.run_id) == record
+    assert record.prompt is not None
+    assert (record.prompt.system, record.prompt.user) == (PROMPT.system, PROMPT.user)
+    assert record.endpoint is not None
+    assert (record.endpoint.model, record.endpoint.transport) == ("fake-model", "input_audio")
+    assert {"python", "audioreason", "duckdb"} <= record.packages.keys()
+    assert watch.phases == [("prepare", 8), ("generate", 8), ("score", 8)]
+    assert watch.counts == {"prepare": 8, "generate": 8, "score": 8}
+    found = predictions(workspace, record.run_id)
+    assert [p.seed for p in found] == [sample_seed(3, item.id, 0) for item in data.items]
+    assert all(p.completion_tokens and p.seconds and p.attempt == 1 for p in found)
+    assert score_report(workspace, record.run_id)["strict"]["correct"] == 5  # items 5 to 7 are off by one
+    assert len(server.clips) == 8, "every request carried its clip"
+    assert list((run_folder(workspace, record.run_id) / "derived").glob("scores@*.parquet"))
+
+
+def test_model_and_transport_are_found_once_and_recorded(
+    workspace: Workspace, tiny_dataset: TinyDataset
+) -> None:
+    data = tiny_dataset(n=3)
+
+    def reply(request: Request) -> Reply:
+        return echo(request) if "clip" in request.text else Text("yes")
+
+    with FakeServer(reply, allowed=[workspace.root]) as server:
+        endpoint = Endpoint(name="fake", base_url=server.base_url)
+        record = evaluate(workspace, data, PROMPT, endpoint, FAST)
+    assert record.endpoint is not None
+    assert (record.endpoint.model, record.endpoint.transport) == ("fake-model", "file")
+    parts = [part for body in server.bodies[-3:] for part in body["messages"][-1]["content"]]
+    urls = [part["audio_url"]["url"] for part in parts if part["type"] == "audio_url"]
+    assert len(urls) == 3
+    assert all("/cache/clips/" in url for url in urls)
+
+
+def test_split_limit_and_samples(workspace: Workspace, tiny_dataset: TinyDataset, server: FakeServer) -> None:
+    data = tiny_dataset(n=8, kind="benchmark")
+    sampling = Sampling(samples=3, max_tokens=50)
+    record = evaluate(
+        workspace, data, PROMPT, server.endpoint, sampling, split="explore", limit=2, run_id="r"
+    )
+    assert (record.split, record.limit, record.n_items, record.samples) == ("explore", 2, 2, 3)
+    found = predictions(workspace, "r")
+    assert [p.sample for p in found] == [0, 1, 2, 0, 1, 2]
+    assert len({p.seed for p in found}) == 6
+    assert score_report(workspace, "r", split="explore")["n"] == 2
+
+
+def test_items_without_a_clip_are_errors_unless_text_is_allowed(
+    workspace: Workspace, tiny_dataset: TinyDataset, server: FakeServer
+) -> None:
+    data = tiny_dataset(n=3)
+    (data.root / "audio" / "001.wav").unlink()
+    (data.root / "audio" / "002.wav").write_bytes(b"not sound")
+    data = load_dataset(workspace, "tiny")
+    evaluate(workspace, data, PROMPT, server.endpoint, FAST, run_id="r")
+    assert [p.error_kind for p in predictions(workspace, "r")] == [None, "no_clip", "bad_clip"]
+    assert len(server.requests) == 1
+    report = score_report(workspace, "r")
+    assert (report["answered"], report["errors"]) == (1, 2)
+
+    evaluate(workspace, data, PROMPT, server.endpoint, FAST, run_id="s", allow_missing_audio=True)
+    assert [p.error_kind for p in predictions(workspace, "s")] == [None, None, "bad_clip"]
+
+
+def test_a_clip_outside_its_dataset_is_an_error_of_that_item(
+    workspace: Workspace, tiny_dataset: TinyDataset, server: FakeServer
+) -> None:
+    data = tiny_dataset(n=2)
+    items = (data.items[0], data.items[1].model_copy(update={"audio_path": "../../secret.wav"}))
+    outside = Dataset(data.root, data.info, items, data.cache)
+    evaluate(workspace, outside, PROMPT, server.endpoint, FAST, run_id="r")
+    assert [p.error_kind for p in predictions(workspace, "r")] == [None, "bad_clip"]
+
+
+def test_a_prompt_that_cannot_be_rendered_sends_nothing(
+    workspace: Workspace, tiny_dataset: TinyDataset, server: FakeServer
+) -> None:
+    data = tiny_dataset(n=2)
+    broken = PROMPT.model_copy(update={"user": "{{ nonsense }}"})
+    with pytest.raises(PromptError, match="nonsense"):
+        evaluate(workspace, data, broken, server.endpoint, FAST, run_id="r")
+    assert server.requests == []
+    assert not run_folder(workspace, "r").exists()
+    assert "How many tones" in render_for(PROMPT, data.items[0]).user
+
+
+def test_a_server_that_is_not_there_leaves_no_run(workspace: Workspace, tiny_dataset: TinyDataset) -> None:
+    data = tiny_dataset(n=2)
+    endpoint = Endpoint(name="gone", base_url=f"http://127.0.0.1:{closed_port()}/v1")
+    with pytest.raises(EndpointError, match="cannot be reached"):
+        evaluate(workspace, data, PROMPT, endpoint, FAST, run_id="r")
+    assert not run_folder(workspace, "r").exists()
+
+
+def test_a_servers_faults_are_errors_not_wrong_answers_and_are_retried_on_resume(
+    workspace: Workspace, tiny_dataset: TinyDataset
+) -> None:
+    data = tiny_dataset(n=8)
+    broken = {
+        "clip 1?": Status(400, "no"),
+        "clip 2?": Text(None, reasoning="I hear two", finish_reason="length"),
+        "clip 4?": Text(None),
+    }
+
+    def reply(request: Request) -> Reply:
+        return next((said for words, said in broken.items() if words in request.text), None) or echo(request)
+
+    with FakeServer(reply) as server:
+        record = evaluate(workspace, data, PROMPT, server.endpoint, FAST, run_id="r")
+        report = score_report(workspace, "r")
+        assert report["outcomes"]["server_error"] == 1
+        assert report["outcomes"]["truncated"] == 1
+        assert (report["n"], report["answered"], report["errors"]) == (8, 7, 1)
+        assert report["strict"]["accuracy"] == report["strict"]["correct"] / 7
+        assert report["strict"]["accuracy_all"] == report["strict"]["correct"] / 8
+        asked = len(server.requests)
+        broken.clear()
+        evaluate(workspace, data, PROMPT, server.endpoint, FAST, run_id=record.run_id, resume=True)
+        assert len(server.requests) == asked + 1, "only the error was asked again"
+    assert [p.error_kind for p in predictions(workspace, "r")] == [None] * 8
+    assert score_report(workspace, "r")["answered"] == 8
+
+
+def test_a_server_that_only_says_busy_at_the_start_is_given_a_chance(
+    workspace: Workspace, tiny_dataset: TinyDataset
+) -> None:
+    data = tiny_dataset(n=2)
+
+    def reply(request: Request) -> Reply:
+        return Raw(b"oops") if request.number == 1 else echo(request)  # the probe meets a hiccup
+
+    with FakeServer(reply) as server:
+        endpoint = Endpoint(name="fake", base_url=server.base_url, model="fake-model")
+        record = evaluate(workspace, data, PROMPT, endpoint, FAST, run_id="r")
+    assert record.endpoint is not None
+    assert record.endpoint.transport == "input_audio"
+    assert [p.error_kind for p in predictions(workspace, "r")] == [None, None]
+
+
+def test_a_stop_leaves_a_run_that_resumes_to_the_same_as_an_undisturbed_one(
+    workspace: Workspace, tiny_dataset: TinyDataset
+) -> None:
+    data = tiny_dataset(n=24)
+
+    def reply(request: Request) -> Text:
+        return Text(echo(request).content, after=0.05)
+
+    with FakeServer(reply) as server:
+        evaluate(workspace, data, PROMPT, server.endpoint, FAST, run_id="whole", seed=5)
+        asked = len(server.requests)
+        watch = Watch(stop_at=4)
+        stopped = evaluate(
+            workspace,
+            data,
+            PROMPT,
+            server.endpoint,
+            FAST,
+            run_id="cut",
+            seed=5,
+            concurrency=2,
+            progress=watch,
+        )
+        assert run_status(run_folder(workspace, "cut")) == "stopped"
+        done = len(texts(workspace, "cut"))
+        assert 4 <= done < 24
+        assert ("score", 24) not in watch.phases
+        again = Watch()
+        evaluate(
+            workspace, data, PROMPT, server.endpoint, FAST, run_id="cut", seed=5, resume=True, progress=again
+        )
+        assert again.phases[0] == ("prepare", 24 - done)
+        assert again.counts["generate"] == 24
+        assert len(server.requests) - asked < 24 + 4, "what was answered is not asked again"
+    assert stopped.run_id == "cut"
+    assert texts(workspace, "cut") == texts(workspace, "whole")
+    assert run_status(run_folder(workspace, "cut")) == "finished"
+
+
+def test_a_stop_before_the_first_request_leaves_everything_pending(
+    workspace: Workspace, tiny_dataset: TinyDataset, server: FakeServer
+) -> None:
+    data = tiny_dataset(n=2)
+    quiet = Quiet()
+    quiet.stop()
+    evaluate(workspace, data, PROMPT, server.endpoint, FAST, run_id="r", progress=quiet)
+    assert server.requests == []
+    assert run_status(run_folder(workspace, "r")) == "stopped"
+    assert predictions(workspace, "r") == []
+
+
+def test_resume_needs_a_name_a_run_and_the_same_recipe(
+    workspace: Workspace, tiny_dataset: TinyDataset, server: FakeServer
+) -> None:
+    data = tiny_dataset(n=2)
+    with pytest.raises(RunError, match="must be named"):
+        evaluate(workspace, data, PROMPT, server.endpoint, FAST, resume=True)
+    with pytest.raises(RunError, match="There is no run 'r'"):
+        evaluate(workspace, data, PROMPT, server.endpoint, FAST, run_id="r", resume=True)
+    evaluate(workspace, data, PROMPT, server.endpoint, FAST, run_id="r")
+    with pytest.raises(RunError, match="There is a run r already"):
+        evaluate(workspace, data, PROMPT, server.endpoint, FAST, run_id="r")
+    other = PROMPT.model_copy(update={"system": "Listen well."})
+    with pytest.raises(RunError, match="prompt version was"):
+        evaluate(workspace, data, other, server.endpoint, FAST, run_id="r", resume=True)
+    with pytest.raises(RunError, match=r"temperature was 0\.1 and is now 0\.5"):
+        evaluate(workspace, data, PROMPT, server.endpoint, Sampling(temperature=0.5, max_tokens=50),
+                 run_id="r", resume=True)  # fmt: skip
+
+
+# --- SIGKILL ---
+
+_CHILD = """
+import sys
+from audioreason.evaluate import evaluate
+from audioreason.inference.endpoint import Endpoint, Sampling
+from audioreason.items import load_dataset
+from audioreason.runs import run_folder
+from audioreason.workspace import Workspace
+from tests.test_evaluate import FAST, PROMPT
+workspace = Workspace.open(sys.argv[1])
+endpoint = Endpoint(name="fake", base_url=sys.argv[2], model="fake-model", transport="input_audio")
+evaluate(workspace, load_dataset(workspace, "tiny"), PROMPT, endpoint, FAST, run_id="killed", seed=9,
+         concurrency=4, resume=run_folder(workspace, "killed").exists())
+"""
+
+
+def killed_until_finished(workspace: Workspace, server: FakeServer, moments: list[float]) -> int:
+    """Evaluate in children, killing each some seconds after its first request; then let one end."""
+    folder = run_folder(workspace, "killed")
+    command = [sys.executable, "-c", _CHILD, str(workspace.root), server.base_url]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    killed = 0
+    for moment in [*moments, None]:
+        before = server.requests[-1].number if server.requests else 0
+        child = subprocess.Popen(command, cwd=Path(__file__).parents[1], env=environment)
+        try:
+            if moment is not None:
+                while (
+                    child.poll() is None and (server.requests[-1].number if server.requests else 0) == before
+                ):
+                    time.sleep(0.005)
+                time.sleep(moment)
+                killed += child.poll() is None
+                child.send_signal(signal.SIGKILL)
+            status = child.wait(120)
+        finally:
+            child.kill()
+        if moment is None:
+            assert status == 0
+        elif run_status(folder) == "finished":
+            break
+    return killed
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.slow)])
+def test_sigkill_at_random_moments_and_resume_equals_an_undisturbed_run(
+    workspace: Workspace, tiny_dataset: TinyDataset, kills: int
+) -> None:
+    data = tiny_dataset(n=48)
+    pause = 0.15 if kills == 3 else 0.6
+    moments = [random.uniform(0, pause * 48 / 4 / kills * 0.8) for _ in range(kills)]
+
+    def reply(request: Request) -> Text:
+        return Text(echo(request).content, after=random.uniform(0.5, 1.5) * pause)
+
+    with FakeServer(reply) as server:
+        killed = killed_until_finished(workspace, server, moments)
+        evaluate(workspace, data, PROMPT, server.endpoint, FAST, run_id="whole", seed=9)
+    assert killed == kills, "the run ended before the last kill"
+    assert run_status(run_folder(workspace, "killed")) == "finished"
+    assert texts(workspace, "killed") == texts(workspace, "whole")
+    assert len(texts(workspace, "killed")) == 48
+    assert not (run_folder(workspace, "killed") / "predictions.jsonl").exists()
+    assert score_report(workspace, "killed")["strict"] == score_report(workspace, "whole")["strict"]
+
+
+def test_the_catalog_follows_an_evaluation_from_another_thread(
+    workspace: Workspace, tiny_dataset: TinyDataset
+) -> None:
+    from audioreason.runs import Catalog
+
+    data = tiny_dataset(n=12)
+    seen: list[tuple[str, int]] = []
+
+    def reply(request: Request) -> Text:
+        return Text(echo(request).content, after=0.1)
+
+    with FakeServer(reply) as server:
+        worker = threading.Thread(
+            target=evaluate, args=(workspace, data, PROMPT, server.endpoint, FAST),
+            kwargs={"run_id": "r", "concurrency": 2},
+        )  # fmt: skip
+        worker.start()
+        catalog = Catalog(workspace)
+        while worker.is_alive():
+            catalog.refresh()
+            seen += [(row.status, row.recorded) for row in catalog.runs().itertuples()]
+            time.sleep(0.05)
+        worker.join()
+    catalog.refresh()
+    last = catalog.runs().iloc[0]
+    assert (last["status"], last["recorded"]) == ("finished", 12)
+    counts = [count for _, count in seen]
+    assert counts == sorted(counts)
+    assert any(status == "running" and 0 < count < 12 for status, count in seen)
