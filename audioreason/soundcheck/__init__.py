@@ -1,0 +1,19 @@
+"""Soundcheck: procedural audio-reasoning items whose truth is known by construction.
+
+`registry` (families by name, one item from a seed), `families/` (what each asks), `scene`, `synth`, `music`,
+`effects`, `voices` (sound), `dataset` (on disk). Needs numpy and a speech wheel, no model and no network.
+"""
+
+from audioreason.soundcheck.dataset import build_evaluation_set, generate_dataset, write_gallery
+from audioreason.soundcheck.registry import SUBCATEGORIES, Family, families, make_item, sample_items
+
+__all__ = [
+    "SUBCATEGORIES",
+    "Family",
+    "build_evaluation_set",
+    "families",
+    "generate_dataset",
+    "make_item",
+    "sample_items",
+    "write_gallery",
+]

@@ -1,0 +1,162 @@
+"""Soundcheck on disk: training sets on demand, the fixed evaluation set, and a page to hear every family.
+
+A dataset appears under its name whole or not at all. Knows nothing about how a clip is made.
+"""
+
+from __future__ import annotations
+
+import html
+import secrets
+import shutil
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from audioreason.errors import ItemError
+from audioreason.items.dataset import read_dataset, save_dataset
+from audioreason.items.schema import DatasetInfo, Item, Kind
+from audioreason.progress import Progress, Quiet
+from audioreason.soundcheck.registry import SUBCATEGORIES, families, make_item, sample_items
+from audioreason.soundcheck.synth import SR, Samples
+
+PER_SUBCATEGORY = 20
+LICENCE = "CC0-1.0; made by audioreason, speech by eSpeak NG"
+
+
+def generate_dataset(
+    folder: Path,
+    n: int,
+    families: Sequence[str] | None = None,
+    difficulty: int | None = None,
+    seed: int = 0,
+    kind: Kind = "training",
+    namespace: str = "train",
+    progress: Progress | None = None,
+) -> Path:
+    """Write a dataset of `n` generated items to a new folder: dataset.json, items.jsonl, audio/*.flac.
+
+    Held-out families come only when named. A stop leaves nothing behind.
+
+    Raises:
+        ItemError: if the folder exists, a family or a value is unknown, or it was stopped.
+    """
+    if namespace == "evaluation":
+        raise ItemError(
+            "Evaluation clips are not generated: they ship with the lab.", "Use the dataset soundcheck."
+        )
+    info = DatasetInfo(
+        name=folder.name,
+        title=f"Soundcheck, {n} items, seed {seed}",
+        kind=kind,
+        cue_kind="events",
+        licence=LICENCE,
+        source=f"audioreason.soundcheck {namespace}/{seed}",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    items = sample_items(n, families, difficulty, seed, namespace)
+    return _write(folder, info, items, n, "flac", progress or Quiet())
+
+
+def evaluation_items() -> Iterable[tuple[Item, Samples]]:
+    """The 320 items of the shipped set: 20 a subcategory, four of each difficulty, held-out families among them.
+
+    Made in one order in a new process, the clips are the same sample for sample.
+    """
+    for subcategory in SUBCATEGORIES:
+        names = [name for name, family in families().items() if family.subcategory == subcategory]
+        for index in range(PER_SUBCATEGORY):
+            yield make_item(names[index % len(names)], 1 + (index // len(names)) % 5, index, "evaluation")
+
+
+def build_evaluation_set(folder: Path) -> Path:
+    """Write the shipped evaluation set to a new folder, clips as Ogg Vorbis to keep the checkout small."""
+    info = DatasetInfo(
+        name="soundcheck",
+        title="Soundcheck: 320 procedural items over MMAR's 16 subcategories",
+        kind="benchmark",
+        cue_kind="events",
+        licence=LICENCE,
+        source="audioreason.soundcheck evaluation",
+        created="2026-11-23T00:00:00+00:00",
+    )
+    total = PER_SUBCATEGORY * len(SUBCATEGORIES)
+    return _write(folder, info, evaluation_items(), total, "ogg", Quiet())
+
+
+def write_gallery(dataset: Path, page: Path) -> None:
+    """Write an HTML page with one player per family, its clips linked from a dataset beside it."""
+    root = read_dataset(dataset)
+    first: dict[str, Item] = {}
+    for item in root.items:
+        first.setdefault(item.family or "", item)
+    parts = [_GALLERY_HEAD]
+    for name, family in families().items():
+        item = first.get(name)
+        if item is None or item.audio_path is None:
+            continue
+        source = Path(_relative(dataset / item.audio_path, page.parent))
+        choices = "".join(
+            f"<li{' class=gold' if index == item.gold else ''}>{html.escape(choice)}</li>"
+            for index, choice in enumerate(item.choices)
+        )
+        held = " · never trained on" if family.held_out else ""
+        parts.append(
+            f"<article><h2>{html.escape(name.replace('_', ' '))}</h2>"
+            f"<p class=where>{html.escape(family.layer)} · {html.escape(family.subcategory)}{held}</p>"
+            f"<p>{html.escape(family.about)}</p>"
+            f'<audio controls preload=none src="{html.escape(source.as_posix())}"></audio>'
+            f"<p><b>{html.escape(item.question)}</b></p><ol type=A>{choices}</ol></article>"
+        )
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text("\n".join([*parts, "</main></html>\n"]), encoding="utf-8")
+
+
+def _write(
+    folder: Path,
+    info: DatasetInfo,
+    items: Iterable[tuple[Item, Samples]],
+    n: int,
+    form: str,
+    progress: Progress,
+) -> Path:
+    import soundfile
+
+    if folder.exists():
+        raise ItemError(f"{folder} exists already.", "Choose another name, or remove it first.")
+    half = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
+    (half / "audio").mkdir(parents=True)
+    progress.phase("generate", n)
+    kept: list[Item] = []
+    try:
+        for item, samples in items:
+            if progress.should_stop():
+                raise ItemError(
+                    f"Stopped after {len(kept)} of {n} items; nothing was kept.", "Start it again."
+                )
+            path = f"audio/{item.id}.{form}"
+            level = {"compression_level": 0.35} if form == "ogg" else {}
+            soundfile.write(half / path, samples, SR, **level)
+            kept.append(item.model_copy(update={"audio_path": path}))
+            progress.done(len(kept))
+        save_dataset(half, info, kept)
+        half.rename(folder)
+    except BaseException:
+        shutil.rmtree(half, ignore_errors=True)
+        raise
+    return folder
+
+
+def _relative(path: Path, start: Path) -> str:
+    import os
+
+    return os.path.relpath(path.resolve(), start.resolve())
+
+
+_GALLERY_HEAD = """<!doctype html><html lang=en><meta charset=utf-8><title>Soundcheck</title>
+<style>
+:root{color-scheme:light dark}body{font:14px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem}
+main{display:grid;grid-template-columns:repeat(auto-fill,minmax(20rem,1fr));gap:1.25rem}
+article{border-top:1px solid #8884;padding-top:.5rem}h2{font-size:1rem;margin:.2rem 0}
+.where{color:#777;margin:0}audio{width:100%;height:36px}.gold{font-weight:600;color:#0e7c6b}ol{padding-left:1.4rem}
+</style><h1>Soundcheck</h1>
+<p>One clip of every task family, with its question; the right choice is marked.</p><main>"""

@@ -1,0 +1,140 @@
+"""Notes, chords and instruments made from arithmetic. Pitches are MIDI numbers (69 is A4, 440 Hz)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from audioreason.soundcheck.synth import SR, Random, Samples, noise, seconds, shaped, sweep
+
+INTERVALS = {
+    "a minor second": 1,
+    "a major third": 4,
+    "a perfect fourth": 5,
+    "a perfect fifth": 7,
+    "a major seventh": 11,
+    "an octave": 12,
+}
+CHORDS = {"major": (0, 4, 7), "minor": (0, 3, 7), "diminished": (0, 3, 6), "augmented": (0, 4, 8)}
+
+
+def hertz(midi: float) -> float:
+    """Frequency of a MIDI pitch in equal temperament."""
+    return float(440.0 * 2 ** ((midi - 69) / 12))
+
+
+def plucked(rng: Random, f: float, duration: float) -> Samples:
+    """A plucked string: harmonics that die the faster the higher they are."""
+    t = seconds(duration)
+    partials = [k for k in range(1, 13) if k * f < SR / 2]
+    bite = rng.uniform(0.8, 1.2)
+    return shaped(sum(np.exp(-t * (2 + 0.9 * k)) * sweep(t, f * k) / k**bite for k in partials), 0.002)
+
+
+def organ(rng: Random, f: float, duration: float) -> Samples:
+    t = seconds(duration)
+    return shaped(
+        sum(a * sweep(t, f * k) for k, a in ((1, 1), (2, 0.7), (3, 0.35), (4, 0.4), (6, 0.2))), 0.02, 0.04
+    )
+
+
+def flute(rng: Random, f: float, duration: float) -> Samples:
+    t = seconds(duration)
+    vibrato = f * (1 + 0.006 * np.sin(2 * np.pi * rng.uniform(4.5, 6) * t))
+    breath = 0.06 * noise(rng, len(t), f, min(f * 4, 7000))
+    return shaped(sweep(t, vibrato) + 0.18 * sweep(t, 2 * vibrato) + breath, 0.06, 0.06)
+
+
+def chime(rng: Random, f: float, duration: float) -> Samples:
+    """A bell by frequency modulation (Chowning 1973): inharmonic sidebands that fade first."""
+    t = seconds(duration)
+    index = 4.0 * np.exp(-t * 4)
+    return shaped(np.exp(-t * 3) * np.sin(2 * np.pi * f * t + index * np.sin(2 * np.pi * f * 1.4 * t)), 0.002)
+
+
+def marimba(rng: Random, f: float, duration: float) -> Samples:
+    t = seconds(duration)
+    return shaped(np.exp(-t * 9) * sweep(t, f) + 0.5 * np.exp(-t * 22) * sweep(t, min(f * 3.9, 7500)), 0.001)
+
+
+def reed(rng: Random, f: float, duration: float) -> Samples:
+    """A reed such as a clarinet's: odd harmonics only."""
+    t = seconds(duration)
+    return shaped(sum(sweep(t, f * k) / k for k in (1, 3, 5, 7, 9) if k * f < SR / 2), 0.03, 0.04)
+
+
+def brass(rng: Random, f: float, duration: float) -> Samples:
+    """A brass tone: brighter as it swells."""
+    t = seconds(duration)
+    swell = 1 - np.exp(-t * 12)
+    partials = [k for k in range(1, 11) if k * f < SR / 2]
+    return shaped(sum(swell**k * sweep(t, f * k) / k**0.4 for k in partials), 0.02, 0.05)
+
+
+INSTRUMENTS: dict[str, Callable[[Random, float, float], Samples]] = {
+    "a plucked string": plucked,
+    "an organ": organ,
+    "a flute": flute,
+    "a bell chime": chime,
+    "a marimba": marimba,
+    "a clarinet": reed,
+    "a brass horn": brass,
+}
+
+
+def chord(rng: Random, instrument: str, root: float, steps: Sequence[int], duration: float) -> Samples:
+    """Several notes at once, peak 1."""
+    play = INSTRUMENTS[instrument]
+    notes = [play(rng, hertz(root + step), duration).astype(float) for step in steps]
+    return shaped(np.sum(notes, axis=0), 0.002)
+
+
+def metronome(rng: Random, accent: bool) -> Samples:
+    """One tick; an accented one is higher and louder."""
+    t, f = seconds(0.08), 1700 if accent else 1100
+    return (shaped(np.exp(-t * 60) * sweep(t, f), 0.001) * (1.0 if accent else 0.5)).astype(np.float32)
+
+
+def dtmf(key: str, duration: float) -> Samples:
+    """A telephone key's two tones. Source: ITU-T Q.23."""
+    rows, columns = (697, 770, 852, 941), (1209, 1336, 1477)
+    at = "123456789*0#".index(key)
+    t = seconds(duration)
+    return shaped(sweep(t, rows[at // 3]) + sweep(t, columns[at % 3]))
+
+
+MORSE = {
+    "A": ".-",
+    "D": "-..",
+    "E": ".",
+    "G": "--.",
+    "I": "..",
+    "K": "-.-",
+    "M": "--",
+    "N": "-.",
+    "O": "---",
+    "R": ".-.",
+    "S": "...",
+    "T": "-",
+    "U": "..-",
+    "V": "...-",
+}
+
+
+def morse(text: str, unit: float, f: float) -> tuple[npt.NDArray[np.float32], list[tuple[float, float, str]]]:
+    """A word in Morse code and its marks (start, end, "short tone" or "long tone"). Source: ITU-R M.1677-1."""
+    marks: list[tuple[float, float, str]] = []
+    at = 0.0
+    for character in text:
+        for mark in MORSE[character]:
+            length = unit * (1 if mark == "." else 3)
+            marks.append((at, at + length, "short tone" if mark == "." else "long tone"))
+            at += length + unit
+        at += 2 * unit
+    sound = np.zeros(int((at + unit) * SR), dtype=np.float32)
+    for start, end, _ in marks:
+        tone = shaped(sweep(seconds(end - start), f), 0.005, 0.005)
+        sound[int(start * SR) : int(start * SR) + len(tone)] = tone
+    return sound, marks
