@@ -14,7 +14,8 @@ if str(lab_root()) not in sys.path:
 
 import streamlit as st
 
+from app.machine import while_serving
 from app.routes import routes
-from app.session import close, show_script_error
+from app.session import show_script_error
 
-app = st.App("shell.py", routes=routes(), lifespan=close, on_script_error=show_script_error)
+app = st.App("shell.py", routes=routes(), lifespan=while_serving, on_script_error=show_script_error)

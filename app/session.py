@@ -1,4 +1,4 @@
-"""Handles that live as long as the lab's process: workspace, datasets, clips, catalog.
+"""Handles that live as long as the lab's process: workspace, datasets, clips, catalog, generation hub.
 
 Pages and routes ask here instead of opening things themselves. Knows nothing about how a page looks.
 """
@@ -13,8 +13,10 @@ from urllib.parse import quote
 import streamlit as st
 
 from audioreason.errors import ItemError, LabError
+from audioreason.inference.hub import GenerationHub, get_hub
 from audioreason.items import Dataset, Item, load_dataset, prepare_clip
 from audioreason.items.picture import Picture, picture
+from audioreason.runs import Catalog
 from audioreason.workspace import Workspace, shipped
 
 
@@ -22,6 +24,17 @@ from audioreason.workspace import Workspace, shipped
 def workspace() -> Workspace:
     """The workspace this lab was started on."""
     return Workspace.open()
+
+
+@functools.cache
+def catalog() -> Catalog:
+    """The catalog of all runs; what nobody has scored yet is scored a little at each query."""
+    return Catalog(workspace(), scoring_budget=0.1)
+
+
+def hub() -> GenerationHub:
+    """The process's hub, which generations belong to."""
+    return get_hub()
 
 
 def dataset(name: str) -> Dataset:

@@ -11,7 +11,7 @@ from audioreason.workspace import lab_root
 _STATIC = Path(__file__).parent / "static"
 _STYLE = """<style>
 .stMainBlockContainer { padding-left: 20px; padding-right: 20px; }
-[class*="st-key-template"] textarea { font-family: var(--st-code-font, "Plex Mono"), monospace; font-size: 0.86rem; }
+[class*="st-key-template"] textarea { font-family: "Plex Mono", monospace; font-size: 0.86rem; }
 </style>"""
 
 st.set_page_config(page_title="audioreason", page_icon=str(_STATIC / "icon.svg"), layout="wide")

@@ -1,0 +1,13 @@
+"""Settings"""
+
+
+def choose():
+    pass
+
+
+def add():
+    pass
+
+
+def try_out():
+    pass

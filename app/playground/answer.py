@@ -1,0 +1,286 @@
+"""The right of the playground: answers as they are written, what they resolve to, and what they cost.
+
+Polls the hub five times a second while something streams; a rerun or a refresh only looks, it never asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from app import session
+from app.machine import machine
+from app.playground.picker import Picked
+from app.playground.variant import Variant
+from app.session import plain
+from app.widgets.bars import bars
+from app.widgets.player import Cue
+from app.widgets.trace import Section, parts, trace
+from app.words import duration
+from audioreason.answers import Parsed, parse
+from audioreason.inference.endpoint import Endpoint
+from audioreason.inference.seeds import sample_seed
+from audioreason.items import Event, Item
+from audioreason.items.controls import control_clip
+from audioreason.runs.play import Ask, Play, recall_all, start
+
+POLL = 0.2  # seconds
+_WORDS = {
+    "correct": ":green[right]",
+    "wrong": ":red[wrong]",
+    "format_broken": "",
+    "unresolved": ":orange[no choice stated]",
+    "truncated": ":orange[cut off]",
+    "looped": ":orange[loops]",
+    "refused": ":orange[refused]",
+    "server_error": ":red[no answer]",
+}
+_RULES = {
+    "exact": "exact text",
+    "normalised": "text, loosely",
+    "lettered_text": "letter and text",
+    "contained": "text inside",
+    "prefix": "start of text",
+    "fuzzy": "near text",
+    "none": "no rule fits",
+}
+
+
+def ids_of(parameter: str = "g") -> tuple[str, ...]:
+    """Ids of the generations that the URL names."""
+    return tuple(one for one in (st.query_params.get(parameter) or "").split(".") if one)[:64]
+
+
+def plays(ids: Sequence[str]) -> list[Play]:
+    """The generations as they stand now."""
+    return recall_all(session.catalog(), session.hub(), ids)
+
+
+def ask(
+    variant: Variant, picked: Picked, samples: int, ablation: str = "", other: Picked | None = None
+) -> list[str]:
+    """Start `samples` generations of a variant on an item and return their ids.
+
+    Args:
+        variant: prompt, sampling and endpoint.
+        picked: the item.
+        samples: how many, each with its own seed.
+        ablation: "", "silence", "noise", "other clip" or "no audio".
+        other: whose clip is sent for "other clip".
+    """
+    endpoint = who(variant)
+    if not isinstance(endpoint, Endpoint):
+        st.toast(endpoint)
+        return []
+    clip = None
+    source = picked.dataset.clip(picked.item)
+    if ablation in ("silence", "noise"):
+        kind = "silence" if ablation == "silence" else "noise"
+        clip = control_clip(kind, picked.clip.seconds or 5.0, session.workspace().cache)
+    elif ablation == "other clip" and other is not None and (found := other.dataset.clip(other.item)):
+        clip = session.prepared(found)
+    elif ablation != "no audio" and source is not None:
+        clip = session.prepared(source)
+    seed = variant.seed()
+    return [
+        start(
+            session.workspace(),
+            session.hub(),
+            Ask(
+                dataset=picked.dataset,
+                item=picked.item,
+                clip=clip,
+                prompt=variant.prompt(),
+                endpoint=endpoint,
+                sampling=variant.sampling(),
+                seed=sample_seed(seed, picked.item.id, number)
+                if samples > 1 or variant.value("seed") is None
+                else seed,
+                ablation=ablation,
+            ),
+        )
+        for number in range(samples)
+    ]
+
+
+def who(variant: Variant) -> Endpoint | str:
+    """The endpoint that would answer, ready to be asked, or a sentence why there is none yet."""
+    endpoint = variant.endpoint()
+    if endpoint is None:
+        state = machine().look()
+        return "The embedded model is starting." if state.engine == "starting" else state.sentence
+    ready = machine().ready(endpoint)
+    return "The endpoint is being asked how clips reach it." if ready is None else ready
+
+
+def stop(ids: Sequence[str]) -> None:
+    """Stop what still streams; its text is kept."""
+    for one in ids:
+        session.hub().stop(one)
+
+
+def live(ids: Sequence[str], picked: Picked, *, key: str, height: int) -> None:
+    """Draw the answers of one request to the model, updating while they stream."""
+    active = any(not play.finished for play in plays(ids))
+    st.fragment(_draw, run_every=POLL if active else None)(tuple(ids), picked, key, height, active)
+
+
+def _draw(ids: tuple[str, ...], picked: Picked, key: str, height: int, was_active: bool) -> None:
+    found = plays(ids)
+    if was_active and all(play.finished for play in found):
+        st.rerun()  # the whole page: Run comes back, the history has a new line, cues are coloured
+    play = _chosen(found, picked, key, len(ids))
+    headline(play, picked.hidden, empty=bool(ids))
+    if len(ids) > 1:
+        _spread(found, picked, key, len(ids))
+    missing = "This generation is not known in this workspace." if ids else ""
+    trace(
+        sections(play, picked.item.events, picked.clip.seconds) if play else [],
+        key=f"trace_{key}",
+        clip=picked.clip.id,
+        height=height,
+        boxed=True,
+        streaming=play is not None and not play.finished,
+        empty=missing
+        if ids and play is None
+        else ("" if play else "Run asks the model. Its answer appears here as it is written."),
+    )
+    cost(play)
+
+
+def _chosen(found: list[Play], picked: Picked, key: str, count: int) -> Play | None:
+    if not found:
+        return None
+    number = int(st.session_state.get(f"sample_{key}") or 1) if count > 1 else 1
+    return found[min(number, len(found)) - 1]
+
+
+def _spread(found: list[Play], picked: Picked, key: str, count: int) -> None:
+    gold = None if picked.hidden else picked.item.gold
+    done = [play for play in found if play.state == "done"]
+    bars(
+        picked.item.choices,
+        [play.score.resolution.index for play in done],
+        total=count,
+        key=f"bars_{key}",
+        gold=gold,
+    )
+    st.segmented_control(
+        "Sample",
+        list(range(1, count + 1)),
+        default=1,
+        required=True,
+        key=f"sample_{key}",
+        label_visibility="collapsed",
+    )
+
+
+def headline(play: Play | None, hidden: bool, empty: bool = False) -> None:
+    """What the answer came to, and by which rule; both scores."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        if play is None:
+            st.markdown(":gray[No answer yet]" if not empty else ":gray[Gone]", width="content")
+            return
+        left, right = verdict(play, hidden)
+        st.markdown(left, width="content")
+        st.space("stretch")
+        st.markdown(right, width="content")
+
+
+def verdict(play: Play, hidden: bool) -> tuple[str, str]:
+    """The two halves of the headline, as Markdown."""
+    if not play.finished:
+        word = (
+            "In the queue …" if play.state == "queued" else "Listening …" if not play.tokens else "Writing …"
+        )
+        return f"**{word}**", f":small[:gray[{_ablated(play)}{duration(play.seconds or 0)}]]"
+    result = play.score
+    index = result.resolution.index
+    choice = "" if index is None else f"**{plain(play.item.choices[index][:80])}** "
+    if play.state == "failed":
+        return ":red[**The server failed**]", f":small[:gray[{_ablated(play)}partial text kept]]"
+    if play.state == "stopped":
+        return f"{choice}:gray[stopped]", f":small[:gray[{_ablated(play)}partial text kept]]"
+    word = _WORDS[result.outcome]
+    if result.outcome == "format_broken":
+        word = (
+            ":green[right] :orange[format broken]" if result.strict else ":red[wrong] :orange[format broken]"
+        )
+    if hidden or play.item.gold is None:
+        word = ":gray[gold hidden]" if hidden else ":gray[no gold]"
+        return f"{choice}{word}", f":small[:gray[{_ablated(play)}resolved by {_rule(play)}]]"
+    scores = f"strict {int(bool(result.strict))} · official {int(bool(result.official))}"
+    return f"{choice}{word}", f":small[:gray[{_ablated(play)}{scores} · {_rule(play)}]]"
+
+
+def _rule(play: Play) -> str:
+    rule = play.score.resolution.rule
+    words = _RULES.get(rule, rule.replace("_", " "))
+    return words if play.score.resolution.index is None else f"resolved by {words}"
+
+
+def _ablated(play: Play) -> str:
+    return f"with {play.ablation} · " if play.ablation else ""
+
+
+def sections(play: Play, events: Sequence[Event], seconds: float) -> list[Section]:
+    """The answer's sections as far as they have come."""
+    parsed = play.score.parsed if play.state != "failed" else _partial(play)
+    heard = () if play.ablation else events
+    found = []
+    if parsed.thinking:
+        found.append(Section("Thinking", parts(parsed.thinking, seconds), "quiet"))
+    for name, text in parsed.sections.items():
+        tone = "strong" if name == "ANSWER" else ""
+        found.append(Section(name, parts(text, seconds, heard if name == "HEARD" else ()), tone))
+    if not parsed.sections and (visible := _visible(play.raw.content or "")):
+        found.append(Section("Text", parts(visible, seconds, heard)))
+    if play.error:
+        found.append(Section("Problem", [{"text": play.error}], "note"))
+    if play.problem:
+        found.append(Section("Not kept", [{"text": play.problem}], "note"))
+    return found
+
+
+def _partial(play: Play) -> Parsed:
+    return parse(play.raw, play.prompt.sections)
+
+
+def _visible(content: str) -> str:
+    """What stands outside `<think>`, for answers without sections."""
+    if "</think>" in content:
+        return content.rpartition("</think>")[2].strip()
+    return content.partition("<think>")[0].strip()
+
+
+def cost(play: Play | None) -> None:
+    """Tokens, speed and why it ended, in one grey line."""
+    if play is None:
+        st.markdown("&nbsp;")
+        return
+    words = []
+    if play.first_token is not None:
+        words.append(f"first token {duration(play.first_token)}")
+    if play.tokens_per_second:
+        words.append(f"{play.tokens_per_second:.0f} tok/s")
+    if play.tokens is not None:
+        words.append(f"{play.tokens:,} tokens")
+    if play.prompt_tokens:
+        words.append(f"{play.prompt_tokens:,} in")
+    if play.seconds and play.finished:
+        words.append(duration(play.seconds))
+    if play.raw.finish_reason:
+        words.append(plain(play.raw.finish_reason))
+    st.markdown(f":small[:gray[{' · '.join(words)}]]")
+
+
+def cues(item: Item, play: Play | None) -> list[Cue]:
+    """The item's events for the player, teal where HEARD names them."""
+    heard = ""
+    if play is not None and play.finished and not play.ablation:
+        heard = play.score.parsed.sections.get("HEARD", "").casefold()
+    return [
+        Cue(e.start, e.end, e.label, "right" if heard and e.label.casefold() in heard else "plain")
+        for e in item.events
+    ]

@@ -1,0 +1,257 @@
+"""The middle of the playground: a prompt's text, what exactly would be sent, its changes and its history."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pandas as pd
+import streamlit as st
+
+from app import session
+from app.playground.picker import Picked
+from app.playground.variant import IN_USE, Variant, prompt_names
+from app.session import plain
+from app.words import when
+from audioreason.errors import PromptError
+from audioreason.inference.endpoint import load_endpoints
+from audioreason.prompts import Prompt, check, diff, dump_prompt, flag_special_tokens, parse_prompt
+from audioreason.runs.desk import SavedVersion, save_prompt, versions
+from audioreason.runs.play import render_item
+
+
+def choose_prompt(variant: Variant, width: int | str = "stretch") -> None:
+    """The list of prompts; opening one keeps the edits of the one before."""
+
+    current = str(variant.value("prompt"))
+    mark = f"{current} · {'edited' if variant.edited() else variant.prompt().version[:4]}"
+    labels = {mark if name == current else name: name for name in prompt_names()}
+    # the list shows the state of the text, so a new state is a new list
+    picking = f"{variant.key('prompt')}_{mark}"
+
+    def opened() -> None:
+        name = labels[st.session_state[picking]]
+        variant.open_prompt(name)
+        variant.keep_settings()
+        st.query_params["prompt"] = name
+
+    st.selectbox(
+        "Prompt",
+        list(labels),
+        index=list(labels).index(mark),
+        key=picking,
+        label_visibility="collapsed",
+        on_change=opened,
+        width=width,
+    )
+
+
+def save(variant: Variant) -> None:
+    """The popover that saves the text as a version of its prompt or as a new one, and moves `.md` files."""
+    with st.popover("Save", key=variant.key("save")):
+        base = variant.base()
+        name = st.text_input("Name", value=base.name, key=variant.key("save_as"))
+        note = st.text_input("Note", key=variant.key("save_note"), placeholder="what changed and why")
+        same = name == base.name
+        if st.button(
+            "Save version" if same else "Save as new prompt", key=variant.key("save_now"), type="primary"
+        ):
+            _save(variant, name or base.name, note)
+        st.download_button(
+            "Download .md", dump_prompt(variant.prompt()), f"{base.name}.md", "text/markdown", width="stretch"
+        )
+        file = st.file_uploader("Import .md", type="md", key=variant.key("import"))
+        if file is not None and st.button("Open in the editor", key=variant.key("import_now")):
+            variant.show_text(parse_prompt(file.getvalue().decode("utf-8", "replace"), base.name))
+            st.rerun()
+
+
+def _save(variant: Variant, name: str, note: str) -> None:
+    base, text = variant.base(), variant.prompt()
+    change = {"name": name, "parent": base.name if name != base.name else base.parent, "aliases": ()}
+    if name == base.name:
+        change["aliases"] = base.aliases
+    try:
+        saved = save_prompt(session.workspace(), Prompt(**(text.model_dump() | change)), note)
+    except (PromptError, ValueError):
+        st.error("A name has lower-case letters, digits, dots, dashes and underscores, at most 80.")
+        return
+    variant.open_prompt(name)
+    variant.show_text(saved.prompt)
+    st.toast(f"Saved {plain(name)} {saved.version[:4]}.")
+    st.rerun()
+
+
+def edit(variant: Variant, picked: Picked) -> None:
+    """The tabs: edit, rendered, changes, history; sampling below."""
+    editing, rendered, changes, history = st.tabs(["Edit", "Rendered", "Diff", "History"], key="editor_tabs")
+    with editing:
+        for field, height in (("system", 106), ("user", 360)):
+            st.text_area(
+                field.capitalize(),
+                variant.value(field),
+                key=variant.key(field),
+                height=height,
+                on_change=variant.text_changed,
+                args=(field,),
+            )
+    problem = _problem(variant, picked)
+    with editing:
+        _state_of_text(variant, picked, problem)
+        sampling(variant)
+    with rendered:
+        _rendered(variant, picked, problem)
+    with changes:
+        _changes(variant)
+    with history:
+        _history(variant)
+
+
+def sampling(variant: Variant) -> None:
+    """Numbers that decide how answers are drawn; an empty field leaves the choice to the server."""
+    columns = st.columns([1, 1, 1, 1.15, 0.62], gap="small", vertical_alignment="bottom")
+    with columns[0]:
+        _number(variant, "temperature", "Temperature", 0.0, 2.0, 0.1)
+    with columns[1]:
+        _number(variant, "top_p", "Top p", 0.01, 1.0, 0.05)
+    with columns[2]:
+        _number(variant, "samples", "Samples", 1, 16, 1)
+    with columns[3]:
+        _number(variant, "max_tokens", "Max tokens", 1, 65_536, 256)
+    with columns[4].popover(
+        "", icon=":material/tune:", help="More sampling, and who is asked", width="stretch"
+    ):
+        more_sampling(variant)
+
+
+def more_sampling(variant: Variant) -> None:
+    """The rarer fields: who is asked, top k, min p, repetition penalty, seed."""
+    names = [IN_USE, *(endpoint.name for endpoint in load_endpoints(session.workspace()))]
+    chosen = variant.value("endpoint")
+    st.selectbox(
+        "Endpoint",
+        names,
+        index=names.index(chosen) if chosen in names else 0,
+        key=variant.key("endpoint"),
+        on_change=variant.setting_changed,
+        args=("endpoint",),
+    )
+    left, right = st.columns(2)
+    with left:
+        _number(variant, "top_k", "Top k", -1, 1000, 1)
+        _number(variant, "repetition_penalty", "Repetition penalty", 0.5, 2.0, 0.05)
+    with right:
+        _number(variant, "min_p", "Min p", 0.0, 1.0, 0.01)
+        _number(variant, "seed", "Seed", 0, 2**31 - 1, 1, "new each run")
+
+
+def _number(
+    variant: Variant, field: str, label: str, low: float, high: float, step: float, unset: str = "off"
+) -> None:
+    st.number_input(
+        label,
+        low,
+        high,
+        value=variant.value(field),
+        step=step,
+        placeholder=unset,
+        key=variant.key(field),
+        on_change=variant.setting_changed,
+        args=(field,),
+    )
+
+
+def _problem(variant: Variant, picked: Picked) -> PromptError | None:
+    try:
+        render_item(variant.prompt(), picked.item)
+    except PromptError as error:
+        return error
+    return None
+
+
+def _state_of_text(variant: Variant, picked: Picked, problem: PromptError | None) -> None:
+    if problem is not None:
+        st.markdown(f":small[:red[{plain(problem.message)}] :gray[{plain(problem.hint)}]]")
+        return
+    text = render_item(variant.prompt(), picked.item)
+    used = " ".join(f"`{name}`" for name in check(variant.prompt())) or "no variable"
+    words = f"{len(text.system) + len(text.user):,} characters + {picked.clip.seconds:.1f} s of sound"
+    st.markdown(f":small[{used} :gray[· {words}]]")
+
+
+def _rendered(variant: Variant, picked: Picked, problem: PromptError | None) -> None:
+    if problem is not None:
+        st.markdown(f":red[{plain(str(problem))}]")
+        return
+    text = render_item(variant.prompt(), picked.item)
+    for title, body, height in (("system", text.system, 130), ("user", text.user, 300)):
+        if title == "user":
+            sound = (
+                f"{picked.clip.seconds:.2f} s, 16 kHz mono" if picked.clip.url else "no clip: nothing is sent"
+            )
+            st.markdown(f":small[:gray[user, part 1: the clip, {sound}]]")
+        st.markdown(f":small[:gray[{'system' if title == 'system' else 'user, part 2: the text'}]]")
+        st.code(body or "(nothing is sent)", language=None, wrap_lines=True, height=height)
+    flagged = flag_special_tokens(text.system + text.user)
+    if flagged:
+        names = plain(", ".join(flagged))
+        st.markdown(f":small[:orange[{names}] :gray[would be a control token to a careless server.]]")
+
+
+def _changes(variant: Variant) -> None:
+    lines = diff(variant.base(), variant.prompt())
+    if not lines:
+        st.markdown(f":gray[Nothing differs from {plain(variant.base().name)} {variant.base().version[:4]}.]")
+        return
+    st.code("\n".join(lines), language="diff", wrap_lines=True, height=480)
+    if st.button("Discard changes", key=variant.key("discard"), type="tertiary", icon=":material/undo:"):
+        variant.show_text(variant.base())
+        st.rerun()
+
+
+def _history(variant: Variant) -> None:
+    base = variant.base()
+    saved = versions(session.workspace(), base.name)
+    if base.version not in {version.version for version in saved}:
+        saved = [*saved, SavedVersion(base, "as it came", 0.0)]
+    runs = session.catalog().runs()
+    mine = runs[runs["prompt"] == base.name]
+    rows = []
+    for version in saved:
+        of_version = mine[mine["prompt_version"] == version.version]
+        best = of_version.sort_values("created").tail(1)
+        rows.append(
+            {
+                "Version": version.version[:4],
+                "Saved": when(datetime.fromtimestamp(version.created)) if version.created else "",
+                "Runs": len(of_version),
+                "Accuracy": None if best.empty else 100 * best["strict"].iloc[0],
+                "Note": version.note,
+            }
+        )
+    frame = pd.DataFrame(rows)
+    chosen = st.dataframe(
+        frame,
+        hide_index=True,
+        row_height=28,
+        height=min(460, 38 + 28 * len(frame)),
+        placeholder="",
+        on_select="rerun",
+        selection_mode="single-cell",
+        key=variant.key("history"),
+        column_config={
+            "Version": st.column_config.TextColumn(width=64),
+            "Saved": st.column_config.TextColumn(width=84),
+            "Runs": st.column_config.NumberColumn(width=48),
+            "Accuracy": st.column_config.NumberColumn(format="%.1f%%", width=76),
+        },
+    )
+    cells = chosen["selection"]["cells"]
+    if not cells:
+        st.markdown(":small[:gray[Click a version to compare it with the editor.]]")
+        return
+    version = saved[cells[0][0]]
+    lines = diff(variant.prompt(), version.prompt)
+    st.code("\n".join(lines) or "the same text", language="diff", wrap_lines=True, height=240)
+    if lines and st.button("Revert to this version", key=variant.key("revert"), icon=":material/history:"):
+        variant.show_text(version.prompt)
+        st.rerun()

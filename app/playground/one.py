@@ -1,0 +1,111 @@
+"""One variant on one item: hear it, edit, run, watch it answer."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import session
+from app.playground import answer, editor
+from app.playground.picker import Picked, pick, show_gold
+from app.playground.variant import Variant
+from app.session import plain
+from app.widgets.player import player
+from app.widgets.question import question
+from app.words import when
+from audioreason.inference.endpoint import Endpoint
+
+_HEIGHT = 536  # px of the answer
+
+
+def one() -> None:
+    """Draw the view."""
+    left, middle, right = st.columns([1, 1.12, 1.18], gap="medium")
+    variant = Variant("one")
+    variant.restore(st.query_params.get("prompt"))
+    ids = answer.ids_of()
+    found = answer.plays(ids)
+    with left:
+        picked = pick()
+        if picked is None:
+            return
+        shown = found[0] if found and found[0].item.id == picked.item.id else None
+        player(picked.clip, key="player", cues=answer.cues(picked.item, shown))
+        question(picked.item, key="question", show_gold=not picked.hidden)
+        show_gold(picked)
+        _earlier(picked)
+    with middle:
+        _controls(variant, picked, ids, any(not play.finished for play in found))
+        editor.edit(variant, picked)
+    with right:
+        answer.live(ids, picked, key="one", height=_HEIGHT)
+        _again(variant, picked, bool(found))
+
+
+def _controls(variant: Variant, picked: Picked, ids: tuple[str, ...], active: bool) -> None:
+    ready = answer.who(variant)
+    with st.container(horizontal=True, gap="small"):
+        editor.choose_prompt(variant)
+        editor.save(variant)
+        if active:
+            if st.button("Stop", key="stop", icon=":material/stop:", shortcut="Esc", width=132):
+                answer.stop(ids)
+        elif st.button(
+            "Run",
+            key="run",
+            type="primary",
+            icon=":material/play_arrow:",
+            shortcut="Ctrl+Enter",
+            disabled=not isinstance(ready, Endpoint) or bool(picked.clip.problem and picked.item.audio_path),
+            help=ready if isinstance(ready, str) else None,
+        ):
+            _run(variant, picked, int(variant.value("samples") or 1))
+    if isinstance(ready, Endpoint) and not ready.local:
+        st.markdown(f":small[:orange[Clips are sent to {plain(ready.host)}, not on this machine.]]")
+
+
+def _run(variant: Variant, picked: Picked, samples: int, ablation: str = "") -> None:
+    started = answer.ask(variant, picked, samples, ablation)
+    if started:
+        st.session_state.pop("sample_one", None)
+        st.query_params["g"] = ".".join(started)
+    st.rerun()
+
+
+def _again(variant: Variant, picked: Picked, any_answer: bool) -> None:
+    if not any_answer:
+        return
+    with st.container(horizontal=True, gap="small"):
+        if st.button("Again × 8", key="again", help="Eight samples of the same: one proves nothing."):
+            _run(variant, picked, 8)
+        if st.button("With silence", key="silence", help="As long as the clip, with nothing in it."):
+            _run(variant, picked, 1, "silence")
+        if st.button("Without audio", key="no_audio"):
+            _run(variant, picked, 1, "no audio")
+
+
+def _earlier(picked: Picked) -> None:
+    frame = session.catalog().playground(picked.dataset.info.name, picked.item.id, limit=30)
+    if frame.empty:
+        return
+    st.markdown(":small[:gray[Earlier on this item]]")
+    frame = frame[["id", "prompt", "prompt_version", "choice_text", "outcome", "created"]]
+    table = frame.assign(
+        Prompt=frame["prompt"] + " " + frame["prompt_version"].str[:4],
+        Choice=frame["choice_text"].fillna(frame["outcome"]),
+        When=[when(moment) for moment in frame["created"]],
+    )[["Prompt", "Choice", "When"]]
+    chosen = st.dataframe(
+        table,
+        hide_index=True,
+        row_height=28,
+        height="content" if len(table) <= 4 else 150,
+        placeholder="",
+        on_select="rerun",
+        selection_mode="single-cell",
+        key=f"earlier_{picked.item.id}_{len(frame)}_{frame['id'].iloc[0]}",
+        column_config={"When": st.column_config.TextColumn(width=76)},
+    )
+    cells = chosen["selection"]["cells"]
+    if cells and st.query_params.get("g") != frame["id"].iloc[cells[0][0]]:
+        st.query_params["g"] = str(frame["id"].iloc[cells[0][0]])
+        st.rerun()
