@@ -1,4 +1,5 @@
-"""The OpenAI chat API as data: a request checked and turned into the engine's terms, and answers put into its form.
+"""The OpenAI chat API as data: a request checked and turned into the engine's terms, and answers put into
+its form.
 
 Knows nothing about sockets; `server` carries these over HTTP.
 """
@@ -128,7 +129,8 @@ def parse_body(raw: bytes) -> ChatBody:
 
 
 def to_request(body: ChatBody, defaults: Defaults, allowed: Sequence[Path]) -> Request:
-    """The engine's request: turns, decoded clips, settings. Reads files and decodes sound, so it takes a while.
+    """The engine's request: turns, decoded clips, settings. Reads files and decodes sound, so it takes a
+    while.
 
     Raises:
         EngineError: if a part cannot be used.
@@ -190,8 +192,8 @@ def _draw(body: ChatBody, defaults: Defaults) -> Draw:
 class ReasoningSplit:
     """Parts one sample's text into thoughts and answer as it arrives.
 
-    A text that begins with `<think>` is reasoning up to `</think>`, all of it if that never comes; any other text
-    is the answer. Without a parser everything is the answer.
+    A text that begins with `<think>` is reasoning up to `</think>`, all of it if that never comes; any
+    other text is the answer. Without a parser everything is the answer.
     """
 
     def __init__(self, parser: ReasoningParser | None) -> None:

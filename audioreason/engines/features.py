@@ -1,7 +1,8 @@
-"""From samples to the log-mel spectrogram that Qwen3-Omni's audio tower takes, and how many tokens it becomes.
+"""From samples to the log-mel spectrogram that Qwen3-Omni's audio tower takes, and how many tokens it
+becomes.
 
-Equal to transformers' `WhisperFeatureExtractor` with 128 mels (tested), without importing transformers, on any
-device and for batches of different lengths. Knows nothing about files or models.
+Equal to transformers' `WhisperFeatureExtractor` with 128 mels (tested), without importing transformers, on
+any device and for batches of different lengths. Knows nothing about files or models.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ CHUNK_TOKENS = 13  # what a full second becomes
 def mel_filters(mels: int = MELS) -> NDArray[np.float32]:
     """Triangular filters on Slaney's mel scale, area-normalised, 0 to 8,000 Hz: (201 bins, mels).
 
-    Slaney's scale (Auditory Toolbox, 1998): linear below 1,000 Hz at 200/3 Hz a mel, then 27 steps a factor of 6.4.
+    Slaney's scale (Auditory Toolbox, 1998): linear below 1,000 Hz at 200/3 Hz a mel, then 27 steps a factor
+    of 6.4.
     """
     step, knee = 200.0 / 3, 1000.0
     log_step = math.log(6.4) / 27.0
@@ -79,7 +81,8 @@ def log_mel_batch(clips: Sequence[torch.Tensor], device: str = "cpu") -> tuple[t
         device: where to compute.
 
     Returns:
-        Features (batch, 128, longest) with zeros after a clip's end, and frames per clip (batch,), both on `device`.
+        Features (batch, 128, longest) with zeros after a clip's end, and frames per clip (batch,), both on
+        `device`.
     """
     import torch
     from torch.nn import functional

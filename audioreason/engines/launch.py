@@ -1,7 +1,7 @@
 """Start the local engine as a child process and stop it: `with start_engine() as endpoint: ...`.
 
-The child listens on a free loopback port and holds the other end of a pipe, so it ends when its parent does, however
-that happens. Knows nothing about what the endpoint is used for.
+The child listens on a free loopback port and holds the other end of a pipe, so it ends when its parent
+does, however that happens. Knows nothing about what the endpoint is used for.
 """
 
 from __future__ import annotations

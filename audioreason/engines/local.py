@@ -1,8 +1,8 @@
 """The local engine: requests in, text out, many at a time, from one thread that owns the model.
 
-Continuous batching: a request joins the rows that generate as soon as one is free and leaves when it is done. A
-sequence is decided by its prompt, its settings and its seed; greedy text is the same alone and in company (see
-`slots`). Knows nothing about HTTP.
+Continuous batching: a request joins the rows that generate as soon as one is free and leaves when it is
+done. A sequence is decided by its prompt, its settings and its seed; greedy text is the same alone and in
+company (see `slots`). Knows nothing about HTTP.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audioreason.engines.features import audio_token_count, frame_count
-from audioreason.engines.pocket import load_model, read_config
+from audioreason.engines.pocket import first_line, load_model, read_config
 from audioreason.engines.sampling import Chooser, Draw, Picked, pick
 from audioreason.engines.slots import Reader, Slots
 from audioreason.engines.tokens import ChatTokenizer, Turn
@@ -37,7 +37,8 @@ _ADMIT_AT_ONCE = 4  # prompts read between two steps while others generate
 
 @dataclass(frozen=True)
 class Request:
-    """A conversation with its clips (float32, 16 kHz, in the order of the parts that are None), answered `n` times.
+    """A conversation with its clips (float32, 16 kHz, in the order of the parts that are None), answered
+    `n` times.
 
     Sample number i is drawn with `draw.seed + i`, as vLLM does.
     """
@@ -220,7 +221,8 @@ class LocalEngine:
         """Hand a request in; `emit` is called from the engine's thread and must be quick.
 
         Raises:
-            EngineError: if the clips do not fit the parts, or the prompt does not fit the model, or it is closed.
+            EngineError: if the clips do not fit the parts, or the prompt does not fit the model, or it is
+                closed.
         """
         if self._closed:
             raise EngineError("The engine is closed.")
@@ -415,7 +417,7 @@ def merge_adapter(model: Any, adapter: Path) -> torch.nn.Module:
         merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise EngineError(
-            f"The adapter {adapter} cannot be merged ({type(error).__name__}: {str(error).splitlines()[0]}).",
+            f"The adapter {adapter} cannot be merged ({type(error).__name__}: {first_line(error)}).",
             "Check that it was trained on this model.",
         ) from error
     return merged.eval().requires_grad_(False)  # type: ignore[no-any-return]

@@ -35,7 +35,7 @@ def from_url(url: str, allowed: Sequence[Path]) -> NDArray[np.float32]:
         return from_bytes(_data_url(url))
     if scheme != "file":
         raise EngineError(
-            "Audio can be sent as a file:// URL, a data: URL or input_audio; nothing is fetched from elsewhere."
+            "Audio comes as a file:// URL, a data: URL or input_audio; nothing is fetched from elsewhere."
         )
     return from_file(_path(url), allowed)
 

@@ -1,7 +1,8 @@
 """The Pocket Listener's shape, and model folders in the layout of the published Qwen3-Omni repository.
 
-A folder holds `config.json` (nested `thinker_config`), weights named `thinker.*` with one matrix per expert, the
-tokenizer and the preprocessors, so that transformers and vLLM load it as it is. Knows nothing about training.
+A folder holds `config.json` (nested `thinker_config`), weights named `thinker.*` with one matrix per
+expert, the tokenizer and the preprocessors, so that transformers and vLLM load it as it is. Knows nothing
+about training.
 """
 
 from __future__ import annotations
@@ -177,7 +178,7 @@ def build_model(config: dict[str, Any], seed: int) -> Any:
 
 
 def published_weights(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A thinker's weights under the names of the published repository: `thinker.` in front, experts one by one."""
+    """A thinker's weights under the published names: `thinker.` in front, experts one by one."""
     published: dict[str, torch.Tensor] = {}
     for name, tensor in weights.items():
         match = _EXPERT.match(name)
@@ -259,7 +260,7 @@ def load_model(folder: Path, device: str = "cpu", dtype: str = "float32") -> Any
         )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise EngineError(
-            f"The weights in {folder} cannot be loaded ({type(error).__name__}: {str(error).splitlines()[0]}).",
+            f"The weights in {folder} cannot be loaded ({type(error).__name__}: {first_line(error)}).",
             "Check that every file of the folder is complete.",
         ) from error
     return model.eval().requires_grad_(False)
@@ -287,6 +288,11 @@ def read_config(folder: Path) -> dict[str, Any]:
             "Give the folder of a Qwen3-Omni thinker.",
         )
     return config
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's text; libraries append pages."""
+    return (str(error).splitlines() or [""])[0]
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:

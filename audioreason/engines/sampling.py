@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Draw:
     """How one sequence is drawn, with vLLM's meanings; temperature 0 is greedy.
 
-    top_k 0 or -1, top_p 1, min_p 0 and repetition_penalty 1 are off. `logprobs` is how many alternatives to report
-    with each token; None reports nothing.
+    top_k 0 or -1, top_p 1, min_p 0 and repetition_penalty 1 are off. `logprobs` is how many alternatives to
+    report with each token; None reports nothing.
     """
 
     temperature: float = 1.0
@@ -41,7 +41,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class Picked:
-    """A token, the logarithm of its probability under the model itself, and the likeliest tokens, if asked for."""
+    """A token, the logarithm of its probability under the model itself, and the likeliest tokens."""
 
     token: int
     logprob: float | None = None
@@ -50,7 +50,7 @@ class Picked:
 
 @dataclass
 class Chooser:
-    """One sequence's settings, its random numbers, and the tokens that it has seen (for the repetition penalty)."""
+    """One sequence's settings, its random numbers, and the tokens it has seen (for the penalty)."""
 
     draw: Draw
     seen: set[int] = field(default_factory=set)

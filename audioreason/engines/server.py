@@ -1,7 +1,7 @@
 """The local engine behind an OpenAI-compatible API: `python -m audioreason.engines.server --model FOLDER`.
 
-Listens on loopback unless told otherwise, checks Host and Origin, takes application/json only and sets no CORS
-header, so that no web page can use it. A client that goes away cancels its generation.
+Listens on loopback unless told otherwise, checks Host and Origin, takes application/json only and sets no
+CORS header, so that no web page can use it. A client that goes away cancels its generation.
 """
 
 from __future__ import annotations

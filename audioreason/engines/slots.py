@@ -1,8 +1,8 @@
 """Rows that generate together: their keys and values, and the conversations that were read already.
 
-The arithmetic of a row does not depend on its company. On the CPU that is exact: every prompt is read alone and in the
-same two pieces (the system message, the rest), and a step always computes at least four rows, because kernels for
-fewer add up in another order. Knows nothing about sampling or requests.
+The arithmetic of a row does not depend on its company. On the CPU that is exact: every prompt is read alone
+and in the same two pieces (the system message, the rest), and a step always computes at least four rows,
+because kernels for fewer add up in another order. Knows nothing about sampling or requests.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CLIPS = 256  # clips whose embeddings are kept
 
 @dataclass(frozen=True)
 class ReadPrompt:
-    """A prompt after reading: keys and values of every layer, and the logits for the first token of the answer."""
+    """A prompt after reading: keys and values of every layer, and logits for the answer's first token."""
 
     memory: list[KeysValues]
     logits: torch.Tensor
@@ -45,7 +45,8 @@ class Reader:
     Args:
         model: a thinker.
         audio_pad: the placeholder's token id.
-        remember_bytes: how much memory whole prompts may keep, so that many samples of one prompt read it once.
+        remember_bytes: how much memory whole prompts may keep, so that many samples of one prompt read it
+            once.
     """
 
     def __init__(self, model: Any, audio_pad: int, remember_bytes: int = 256 << 20) -> None:
@@ -135,7 +136,7 @@ class Slots:
         return row
 
     def remove(self, row: int) -> int:
-        """Free a row; the last row moves into its place. Returns the row that moved (or `row`, if it was the last)."""
+        """Free a row; the last row moves into its place. Returns the row that moved (`row`, if the last)."""
         last = len(self.lengths) - 1
         if row != last:
             length = self.lengths[last]

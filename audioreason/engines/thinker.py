@@ -1,9 +1,10 @@
-"""The thinker's arithmetic as plain functions over transformers' modules: hear a clip, read a text, add a token.
+"""The thinker's arithmetic as plain functions over transformers' modules: hear a clip, read a text, add a
+token.
 
-transformers' own forward loops over clips and experts in Python, which costs most of the time of a small model.
-These functions give the same numbers (tested against it) with batched mathematics: few experts are computed all at
-once, many go to transformers' grouped kernels. Linear layers are called as modules, so adapters work.
-Knows nothing about tokens' meaning, sampling or scheduling.
+transformers' own forward loops over clips and experts in Python, which costs most of the time of a small
+model. These functions give the same numbers (tested against it) with batched mathematics: few experts are
+computed all at once, many go to transformers' grouped kernels. Linear layers are called as modules, so
+adapters work. Knows nothing about tokens' meaning, sampling or scheduling.
 """
 
 from __future__ import annotations
@@ -87,7 +88,8 @@ def _tower_attention(attention: Any, x: Tensor, mask: Tensor | None) -> Tensor:
 def rotary(text: Any, positions: Tensor) -> tuple[Tensor, Tensor]:
     """Cosines and sines for positions (rows, length): each (rows, 1, length, head_dim).
 
-    With audio and text alone, the three position axes of Qwen3-Omni are one, so this is ordinary rotary embedding.
+    With audio and text alone, the three position axes of Qwen3-Omni are one, so this is ordinary rotary
+    embedding.
     """
     import torch
 
@@ -107,14 +109,15 @@ def read(
 
     Args:
         text: transformers' `Qwen3OmniMoeThinkerTextModel`.
-        embeddings: (rows, length, hidden); rows of different length are padded at the end, which causal attention
-            makes harmless.
+        embeddings: (rows, length, hidden); rows of different length are padded at the end, which causal
+            attention makes harmless.
         past: what came before, for every layer, the same length for all rows.
         keep: return this stretch's keys and values, the past included.
         routing: gets what `route` returned in each layer, for a balance loss.
 
     Returns:
-        Hidden states after the last norm (rows, length, hidden), and keys and values per layer (empty unless kept).
+        Hidden states after the last norm (rows, length, hidden), and keys and values per layer (empty
+        unless kept).
     """
     import torch
 
@@ -186,7 +189,7 @@ def step(text: Any, embeddings: Tensor, positions: Tensor, cache: list[KeysValue
 
 
 def route(mlp: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Router probabilities and the weight of each expert, zero for those not chosen: both (tokens, experts)."""
+    """Router probabilities, and each expert's weight, zero if not chosen: both (tokens, experts)."""
     import torch
     from torch.nn import functional
 

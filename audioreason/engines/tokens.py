@@ -1,7 +1,7 @@
 """Text to tokens and back, in Qwen's chat format, with the audio placeholder expanded.
 
-Structure (`<|im_start|>`, the audio markers) is built from token ids here; text never becomes structure: a question
-that contains `<|im_end|>` is spelled out letter by letter. Knows nothing about models.
+Structure (`<|im_start|>`, the audio markers) is built from token ids here; text never becomes structure: a
+question that contains `<|im_end|>` is spelled out letter by letter. Knows nothing about models.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from audioreason.errors import EngineError
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-# In Qwen3-Omni's order. `<think>` and `</think>` are ordinary tokens that decoding keeps; the rest are structure.
+# In Qwen3-Omni's order. `<think>` and `</think>` below are ordinary tokens, which decoding keeps.
 STRUCTURE = (
     "<|endoftext|>",
     "<|im_start|>",
@@ -46,13 +46,13 @@ CHAT_TEMPLATE = """\
 {{- message.content -}}
 {%- else -%}
 {%- for content in message.content -%}
-{%- if content.type in ('audio', 'audio_url', 'input_audio') or 'audio' in content or 'audio_url' in content -%}
+{%- if content.type in ('audio', 'audio_url', 'input_audio') -%}
 {{- '<|audio_start|><|audio_pad|><|audio_end|>' -}}
-{%- elif content.type == 'image' or 'image' in content or 'image_url' in content -%}
+{%- elif content.type in ('image', 'image_url') -%}
 {{- '<|vision_start|><|image_pad|><|vision_end|>' -}}
-{%- elif content.type == 'video' or 'video' in content -%}
+{%- elif content.type in ('video', 'video_url') -%}
 {{- '<|vision_start|><|video_pad|><|vision_end|>' -}}
-{%- elif content.type == 'text' or 'text' in content -%}
+{%- elif content.type == 'text' -%}
 {{- content.text -}}
 {%- endif -%}
 {%- endfor -%}
@@ -167,7 +167,7 @@ class ChatTokenizer:
         return [*ids, *self.text(pending), self.im_end, *self._newline]
 
     def conversation(self, turns: Sequence[Turn], audio_tokens: Sequence[int] = ()) -> list[int]:
-        """Token ids of a conversation up to where the assistant answers; equal to the chat template's text."""
+        """Token ids of a conversation up to where the assistant answers, as the chat template has it."""
         counts = list(audio_tokens)
         ids: list[int] = []
         for turn in turns:
@@ -178,7 +178,7 @@ class ChatTokenizer:
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """The character that stands for each byte in byte-level BPE (GPT-2, Radford et al. 2019: `bytes_to_unicode`)."""
+    """The character that stands for each byte in byte-level BPE (`bytes_to_unicode` of GPT-2)."""
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [value for value in range(256) if value not in plain]
     return {chr(value): value for value in plain} | {chr(256 + i): value for i, value in enumerate(others)}
@@ -208,7 +208,7 @@ def train_tokenizer(texts: Iterable[str], size: int) -> Tokenizer:
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path, context: int) -> None:
-    """Write `tokenizer.json`, `tokenizer_config.json` and the chat template as the published repository has them."""
+    """Write `tokenizer.json`, `tokenizer_config.json` and the chat template, as published folders do."""
     tokenizer.encode_special_tokens = False
     tokenizer.save(str(folder / "tokenizer.json"))
     named = {

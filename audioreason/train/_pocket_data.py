@@ -1,7 +1,8 @@
-"""Batches for the Pocket Listener, made on the fly by worker processes: a clip, and two ways of asking about it.
+"""Batches for the Pocket Listener, made on the fly by worker processes: a clip, and two ways of asking
+about it.
 
-Workers need numpy, tokenizers and Soundcheck, not torch. Batch number k always comes from worker k modulo workers and
-from its own seed, so a run can be repeated and resumed. Knows nothing about the model.
+Workers need numpy, tokenizers and Soundcheck, not torch. Batch number k always comes from worker k modulo
+workers and from its own seed, so a run can be repeated and resumed. Knows nothing about the model.
 """
 
 from __future__ import annotations
@@ -80,10 +81,10 @@ def encode(
     return [*prompt, *tokenizer.text(answer), tokenizer.im_end], len(prompt)
 
 
-def example_rows(
+def _example_rows(
     rng: Random, item: Item, samples: int, silent: bool, tokenizer: ChatTokenizer, prompts: Sequence[Prompt]
 ) -> list[tuple[list[int], int]]:
-    """Two conversations about one clip: one that asks for an explanation, one that asks for the answer alone."""
+    """Two conversations about one clip: one that asks for an explanation, one for the answer alone."""
     gold = item.gold
     if gold is None:
         raise EngineError(f"The item {item.id} has no gold choice.")
@@ -112,7 +113,7 @@ def make_batch(plan: Plan, number: int, tokenizer: ChatTokenizer, prompts: Seque
         silent = rng.random() < SILENT_SHARE
         clip = np.zeros(len(samples), np.int16) if silent else to_int16(samples)
         clips.append(clip)
-        for ids, prefix in example_rows(rng, item, len(clip), silent, tokenizer, prompts):
+        for ids, prefix in _example_rows(rng, item, len(clip), silent, tokenizer, prompts):
             rows.append(Row(index, np.asarray(ids, np.int32), prefix))
     return Batch(number, clips, rows)
 

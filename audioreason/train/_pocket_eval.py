@@ -1,6 +1,8 @@
-"""Greedy answers of a Pocket Listener in training, and how many are right, by subcategory and by kind of prompt.
+"""Greedy answers of a Pocket Listener in training, and how many are right, by subcategory and by kind of
+prompt.
 
-Batches rows of different length by padding at the end; made for a GPU. Serving has its own loop in `engines.local`.
+Batches rows of different length by padding at the end; made for a GPU. Serving has its own loop in
+`engines.local`.
 """
 
 from __future__ import annotations
@@ -43,20 +45,20 @@ class Probe:
     held_out: bool
 
 
-def probes(families: Sequence[Any], per_family: int, first_seed: int) -> list[Probe]:
-    """Fresh items of every family, difficulties 1 to 5 in turn, from seeds that training does not reach."""
+def probes(families: Sequence[Any], per_family: int) -> list[Probe]:
+    """Fresh items of every family, difficulties 1 to 5 in turn; training never draws from their namespace."""
     from audioreason.soundcheck import make_item
 
     made = []
     for family in families:
         for index in range(per_family):
-            item, samples = make_item(family.name, 1 + index % 5, first_seed + index, namespace="train")
+            item, samples = make_item(family.name, 1 + index % 5, index, namespace="fresh")
             made.append(Probe(item, to_int16(samples), bool(family.held_out)))
     return made
 
 
 def evaluate(model: Any, tokenizer: ChatTokenizer, items: Sequence[Probe], device: str) -> dict[str, Any]:
-    """Share of right answers, direct and structured: overall, on held-out families, by family and subcategory."""
+    """Share of right answers, direct and structured: overall, held-out, by family and subcategory."""
     report: dict[str, Any] = {}
     for name, (system, user) in {"direct": DIRECT, "structured": STRUCTURED}.items():
         prompts = []
@@ -111,7 +113,7 @@ def _greedy_rows(
     import torch
 
     embeddings = embed_rows(model, tokenizer, prompts, clips, list(range(len(prompts))), device)
-    rows, longest, hidden = embeddings.shape
+    rows, longest, _ = embeddings.shape
     states, read = thinker.read(model.model, embeddings, keep=True)
     lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
     last = states[torch.arange(rows, device=device), lengths - 1]

@@ -3,19 +3,20 @@
     python3 -m audioreason.train.pocket --out runs/pocket --minutes 11 --workers 14
 
 What it does, and what each choice costs:
-- Clips come from Soundcheck's training namespace as they are needed, so nothing is heard twice; the workers must keep
-  up (about 6 ms a clip each).
-- Two conversations a clip: one that asks for an explanation (sections, or thoughts in <think>), one for the answer
-  alone. The audio tower runs once for both.
-- Loss on the answer only; a token of an answer of n tokens weighs 1/sqrt(n), so long answers do not drown short ones.
-- AdamW, warm-up, then a cosine over *time*: the run ends when the minutes are over, on any machine. bfloat16 autocast
-  on a GPU, float32 on a CPU.
+- Clips come from Soundcheck's training namespace as they are needed, so nothing is heard twice; the workers
+  must keep up (about 6 ms a clip each).
+- Two conversations a clip: one that asks for an explanation (sections, or thoughts in <think>), one for the
+  answer alone. The audio tower runs once for both.
+- Loss on the answer only; a token of an answer of n tokens weighs 1/sqrt(n), so long answers do not drown
+  short ones.
+- AdamW, warm-up, then a cosine over *time*: the run ends when the minutes are over, on any machine.
+  bfloat16 autocast on a GPU, float32 on a CPU.
 - A small balance loss keeps all experts in use (Switch Transformer, Fedus et al. 2021, eq. 4).
 - One clip in forty is silent and its answer is a fair draw, so that silence gives a guess.
-- The folder is written every `--save-minutes` and at the end, always whole; `--resume` goes on in the middle, with the
-  optimiser's state from `OUT-state/`. SIGTERM saves and stops.
-Limits: one GPU; the batches are reproducible, a GPU's sums are not; benchmark clips cannot come in, because Soundcheck
-keeps them in another seed namespace.
+- The folder is written every `--save-minutes` and at the end, always whole; `--resume` goes on in the
+  middle, with the optimiser's state from `OUT-state/`. SIGTERM saves and stops.
+Limits: one GPU; the batches are reproducible, a GPU's sums are not; benchmark clips cannot come in, because
+Soundcheck keeps them in another seed namespace.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,15 +44,14 @@ from audioreason.train._pocket_prompts import shipped_prompts
 if TYPE_CHECKING:
     import torch
 
-_VALIDATION_SEED = 2**31  # far above every training seed
-_CORPUS_PER_FAMILY = 60
+_CORPUS_PER_FAMILY = 30
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Every number of a training run; the defaults made the shipped model."""
 
-    shape: PocketShape = PocketShape()
+    shape: PocketShape = field(default_factory=PocketShape)
     seed: int = 1
     minutes: float = 11.0
     steps: int | None = None  # stop after so many, whatever the time
@@ -97,7 +97,7 @@ def train(out: Path, recipe: Recipe, resume: bool = False, say: Callable[[str], 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
-    known = list(soundcheck_families())
+    known = list(soundcheck_families().values())
     if recipe.families:
         known = [family for family in known if family.name in recipe.families]
     names = tuple(family.name for family in known if not family.held_out)
@@ -114,8 +114,8 @@ def train(out: Path, recipe: Recipe, resume: bool = False, say: Callable[[str], 
         state = _load_state(work, model, optimizer, device)
     log = _Log(work / "training_log.jsonl", append=resume)
     say(
-        f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f}M parameters on {device}, {len(names)} families, "
-        f"{len(tokenizer)} tokens, ready after {time.monotonic() - began:.0f} s"
+        f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f}M parameters on {device}, "
+        f"{len(names)} families, {len(tokenizer)} tokens, ready after {time.monotonic() - began:.0f} s"
     )
     log.write({"recipe": asdict(recipe), "families": names, "device": device, "resumed_at": state.step})
     stopping = _on_terminate()
@@ -146,7 +146,7 @@ def train(out: Path, recipe: Recipe, resume: bool = False, say: Callable[[str], 
     say(f"saved {out} after {state.step} steps, {state.seconds:.0f} s of training")
     if recipe.validate:
         model.eval()
-        report = evaluate(model, tokenizer, probes(known, recipe.validate, _VALIDATION_SEED), device)
+        report = evaluate(model, tokenizer, probes(known, recipe.validate), device)
         log.write({"step": state.step, "validation": report})
         say(
             json.dumps(
@@ -168,7 +168,7 @@ def _tokenizer(work: Path, names: Sequence[str], recipe: Recipe, resume: bool) -
 
 
 def _initialise(model: Any, seed: int) -> None:
-    """Convolutions start at He's scale (2015); transformers' 0.02 would whisper the sound away in three layers."""
+    """Convolutions start at He's scale (2015); transformers' 0.02 would whisper the sound away."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)
@@ -197,7 +197,7 @@ def _over(recipe: Recipe, state: _State) -> bool:
 
 
 def _rate(recipe: Recipe, state: _State) -> float:
-    """Linear warm-up over steps, then half a cosine over the share of the time (or steps) that is gone, to 2%."""
+    """Linear warm-up over steps, times half a cosine over the time (or steps) that is gone, to 2%."""
     gone = state.seconds / (recipe.minutes * 60)
     if recipe.steps is not None:
         gone = max(gone, state.step / recipe.steps)
@@ -266,7 +266,7 @@ def _step(
 
 
 def _balance(routing: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
-    """Experts x sum over experts of (share of tokens that chose it) x (its mean probability), averaged over layers."""
+    """Experts x sum of (share of tokens that chose it) x (its mean probability), averaged over layers."""
     import torch
 
     layers = [
