@@ -95,8 +95,6 @@ def train(out: Path, recipe: Recipe, resume: bool = False, say: Callable[[str], 
 
     began = time.monotonic()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.backends.cuda.matmul.allow_tf32 = True
-    torch.backends.cudnn.allow_tf32 = True
     known = list(soundcheck_families().values())
     if recipe.families:
         known = [family for family in known if family.name in recipe.families]
