@@ -7,6 +7,7 @@ nothing about how its state is drawn.
 from __future__ import annotations
 
 import functools
+import importlib
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -16,11 +17,10 @@ from typing import Literal
 
 import streamlit as st
 
-from app.session import workspace
-from audioreason.errors import LabError
+from app.session import catalog, workspace
+from audioreason.errors import EngineError, LabError
 from audioreason.inference.endpoint import Endpoint, default_endpoint
 from audioreason.inference.probe import Status, endpoint_status, ready_endpoint
-from audioreason.workspace import shipped
 
 _EVERY = 2.0  # seconds between two looks at the server
 _UNWATCHED = 15.0  # seconds without a page after which nobody is asked
@@ -71,9 +71,14 @@ class Engine:
         from audioreason.engines.launch import start_engine
 
         try:
-            with start_engine(allowed_media=[workspace().root, shipped()]) as endpoint:
+            running = start_engine(allowed_media=[workspace().root])
+            with running as endpoint:
                 self.endpoint, self.state = endpoint, "running"
-                stop.wait()
+                while not stop.wait(1.0):
+                    if running.process.poll() is not None:
+                        raise EngineError(
+                            "The embedded model has died.", "Start it again on the Settings page."
+                        )
             self.state = "off"
         except LabError as error:
             self.state, self.sentence = "failed", str(error)
@@ -182,9 +187,16 @@ def machine() -> Machine:
     return Machine()
 
 
+def _warm_up() -> None:
+    for module in ("pandas", "altair", "openai", "streamlit.dataframe_util", "streamlit.elements.arrow"):
+        importlib.import_module(module)
+    catalog().runs()
+
+
 @asynccontextmanager
 async def while_serving(app: st.App) -> AsyncIterator[None]:
-    """Stop the embedded engine when the lab's server stops, however it is stopped."""
+    """Load what the first page needs beforehand, and stop the embedded engine when the server stops."""
+    threading.Thread(target=_warm_up, daemon=True, name="warm-up").start()
     yield
     if machine.cache_info().currsize:
         machine().close()

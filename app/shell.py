@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from audioreason.workspace import lab_root
+from app.navigation import pages
 
 _STATIC = Path(__file__).parent / "static"
 _STYLE = """<style>
@@ -17,17 +17,4 @@ _STYLE = """<style>
 st.set_page_config(page_title="audioreason", page_icon=str(_STATIC / "icon.svg"), layout="wide")
 st.html(_STYLE)
 st.logo(str(_STATIC / "logo.svg"), link=None)
-
-
-def _page(name: str, title: str, **options: bool) -> st.Page:
-    return st.Page(lab_root() / "pages" / f"{name}.py", title=title, url_path=name, **options)
-
-
-st.navigation(
-    [
-        _page("home", "Home", default=True),
-        _page("playground", "Playground"),
-        _page("settings", "Settings"),
-    ],
-    position="top",
-).run()
+st.navigation(pages(), position="top").run()

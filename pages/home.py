@@ -1,10 +1,18 @@
-"""Home: what was run lately, what runs now, what to do next."""
+"""Home: what was run lately, what goes on now, what to do first."""
 
 from __future__ import annotations
 
 import streamlit as st
 
+from app import overview
 from app.widgets.header import header
 
 with header():
-    st.markdown("**audioreason**", width="content")
+    dataset = overview.choose_dataset()
+
+left, right = st.columns([1.5, 1], gap="large")
+with left:
+    overview.latest_runs(dataset)
+with right:
+    overview.lately()
+    overview.datasets()

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import streamlit as st
 
+from app import theme
 from app.machine import MachineState, machine
 from app.session import plain, workspace
 from audioreason.inference.endpoint import Endpoint
@@ -18,6 +19,7 @@ def header() -> Iterator[None]:
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="header"):
         yield
         st.space("stretch")
+        theme.watch()
         with st.container(width="content"):
             _machine()
 

@@ -1,0 +1,157 @@
+"""The Home page's parts: the latest runs, what is going on now, what to do first."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from app import session
+from app.navigation import page
+from app.session import plain
+from app.theme import palette
+from app.widgets.charts import leaderboard
+from app.words import when
+from audioreason.items import list_datasets
+
+_ROWS = 14
+
+
+def choose_dataset() -> str | None:
+    """Which dataset's runs are shown: accuracies on different items are not comparable."""
+    counts = session.catalog().runs()["dataset"].value_counts()
+    if counts.empty:
+        return None
+    names = list(counts.index)
+    if len(names) == 1:
+        st.markdown(f"**{plain(names[0])}** :gray[{counts.iloc[0]} runs]", width="content")
+        return str(names[0])
+    chosen = st.segmented_control(
+        "Dataset",
+        names[:6],
+        default=names[0],
+        required=True,
+        key="dataset",
+        bind="query-params",
+        label_visibility="collapsed",
+        format_func=lambda name: f"{name} {counts[name]}",
+    )
+    return str(chosen)
+
+
+def latest_runs(dataset: str | None) -> None:
+    """The latest runs on a dataset, with intervals."""
+    runs = session.catalog().runs()
+    here = runs[(runs["dataset"] == dataset) & runs["strict"].notna()].head(_ROWS)
+    if here.empty:
+        first_steps()
+        return
+    st.markdown(":small[:gray[Latest runs: strict accuracy, 95% interval, items, when]]")
+    frame = pd.DataFrame(
+        {
+            "label": _labels(here),
+            "accuracy": here["strict"],
+            "low": here["strict_low"],
+            "high": here["strict_high"],
+            "n": here["rated"],
+            "note": [_note(row.created, row.status) for row in here.itertuples(index=False)],
+        }
+    )
+    st.altair_chart(leaderboard(frame, palette()), width="stretch")
+    problems = session.catalog().problems()
+    if problems:
+        st.markdown(f":small[:red[{plain(problems[0])}] :gray[{_more(len(problems))}]]")
+
+
+def _labels(runs: pd.DataFrame) -> list[str]:
+    """Prompt and version; the model where runs differ in it; a number where nothing else does."""
+    models = runs["model"].nunique() > 1
+    seen: dict[str, int] = {}
+    labels = []
+    for row in runs.itertuples(index=False):
+        name = f"{row.prompt or row.kind} {str(row.prompt_version or '')[:4]}".strip()
+        if models:
+            name = f"{name} · {row.model}"
+        seen[name] = seen.get(name, 0) + 1
+        labels.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return labels
+
+
+def _note(created: str, status: str) -> str:
+    return when(created) if status == "finished" else f"{when(created)} {status}"
+
+
+def _more(count: int) -> str:
+    return f"and {count - 1} more" if count > 1 else ""
+
+
+def first_steps() -> None:
+    """What to do in a workspace without runs."""
+    st.markdown("**Nothing has been run in this workspace yet.**")
+    st.page_link(page("playground"), label="Ask the model one question", icon=":material/arrow_forward:")
+    st.markdown(":gray[Hear the clip, edit the prompt, watch the answer come.]")
+    st.markdown("**Then evaluate a prompt on every question**")
+    st.code("audioreason eval --dataset soundcheck --prompt structured-reasoning", language="bash")
+    st.page_link(page("settings"), label="Choose another model", icon=":material/arrow_forward:")
+    st.markdown(":gray[The embedded one is small: it shows that everything works. A large one goes to vLLM.]")
+
+
+def lately() -> None:
+    """The latest playground generations."""
+    frame = session.catalog().playground(limit=9)
+    st.markdown(":small[:gray[Lately in the playground]]")
+    if frame.empty:
+        st.markdown(":gray[Nothing yet.]")
+        return
+    table = pd.DataFrame(
+        {
+            "Prompt": frame["prompt"] + " " + frame["prompt_version"].str[:4],
+            "Item": frame["item_id"],
+            "Choice": frame["choice_text"].fillna(frame["outcome"]),
+            "When": [when(moment) for moment in frame["created"]],
+        }
+    )
+    chosen = st.dataframe(
+        table,
+        hide_index=True,
+        row_height=28,
+        height="content",
+        placeholder="",
+        on_select="rerun",
+        selection_mode="single-cell",
+        key="lately",
+        column_config={"When": st.column_config.TextColumn(width=76)},
+    )
+    if cells := chosen["selection"]["cells"]:
+        row = frame.iloc[cells[0][0]]
+        st.switch_page(
+            page("playground"),
+            query_params={"dataset": row["dataset"] or "", "item": row["item_id"], "g": row["id"]},
+        )
+
+
+def datasets() -> None:
+    """What there is to ask about."""
+    st.markdown(":small[:gray[Datasets]]")
+    rows = list_datasets(session.workspace())
+    table = pd.DataFrame(
+        {
+            "Dataset": [row.name for row in rows],
+            "Kind": [row.kind for row in rows],
+            "Items": [row.items for row in rows],
+            "Clips": [row.clips for row in rows],
+        }
+    )
+    st.dataframe(
+        table,
+        hide_index=True,
+        row_height=28,
+        height="content" if len(table) < 7 else 220,
+        placeholder="",
+        column_config={
+            "Items": st.column_config.NumberColumn(width=64, format="localized"),
+            "Clips": st.column_config.NumberColumn(width=64, format="localized"),
+        },
+    )
+    for row in rows:
+        if row.problem:
+            st.markdown(f":small[:red[{plain(row.problem)}]]")
