@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from audioreason.errors import RunError
@@ -117,14 +118,19 @@ def outcomes_by(
     Raises:
         RunError: if a run is unknown, or the column is not one of `COLUMNS`.
     """
+    numbers = ", ".join(map(str, catalog.run_numbers(runs))) or "NULL"
+    # counted per item first: the join to items then meets thousands of rows instead of a million
     return catalog.query(
         f"""
-        SELECT r.run_id, {group_sql(column)} AS "group", p.outcome, count(*)::INTEGER AS n
-        FROM predictions p JOIN runs r USING (run_no) JOIN items i USING (run_no, item_no)
-        WHERE p.run_no IN (SELECT unnest($runs)) AND ($split IS NULL OR i.part = $split)
+        WITH p AS (
+            SELECT run_no, item_no, outcome, count(*) AS n FROM predictions
+            WHERE run_no IN ({numbers}) GROUP BY ALL)
+        SELECT r.run_id, {group_sql(column)} AS "group", p.outcome, sum(p.n)::INTEGER AS n
+        FROM p JOIN runs r USING (run_no) JOIN items i USING (run_no, item_no)
+        WHERE $split IS NULL OR i.part = $split
         GROUP BY ALL ORDER BY ALL
-        """,  # noqa: S608 - the column is one of ours
-        {"runs": catalog.run_numbers(runs), "split": None if split in _WHOLE else split},
+        """,  # noqa: S608 - our own column and numbers
+        {"split": None if split in _WHOLE else split},
     )
 
 
@@ -139,13 +145,16 @@ def paired(catalog: Catalog, a: str, b: str, split: str | None = None) -> Paired
     counts = catalog.query(_OVERLAP, arguments).iloc[0]
     table = catalog.query(_PAIRED, arguments)
     facts = catalog.query(
-        "SELECT run_no, dataset, dataset_hash FROM runs WHERE run_no IN ($a, $b)", {"a": run_a, "b": run_b}
+        "SELECT run_no, dataset, dataset_hash, scorer FROM runs WHERE run_no IN ($a, $b)",
+        {"a": run_a, "b": run_b},
     )
-    asked = {row[0]: (str(row[1]), str(row[2])) for row in facts.itertuples(index=False)}
-    (name_a, hash_a), (name_b, hash_b) = asked[run_a], asked[run_b]
+    asked = {row[0]: tuple(map(str, row[1:])) for row in facts.itertuples(index=False)}
+    (name_a, hash_a, scorer_a), (name_b, hash_b, scorer_b) = asked[run_a], asked[run_b]
     same = hash_a == hash_b
     result = {name: int(counts[name]) for name in ("only_a", "only_b", "changed", "unanswered")}
     note = _note(a, b, (name_a, name_b), same, len(table), result)
+    if scorer_a != scorer_b:
+        note = f"{note} Scored by two versions of the scorer: run `audioreason score` on both.".strip()
     return Paired(table, **result, same_dataset=same, note=note)
 
 
@@ -170,9 +179,10 @@ def _with_intervals(frame: pd.DataFrame, count: str) -> pd.DataFrame:
     """
     from audioreason.stats import wilson  # scipy takes a second, and most commands need no interval
 
+    interval = cache(wilson)  # many groups share their counts
     for score in ("strict", "official"):
         bounds = [
-            wilson(round(mean * n), n) if n else (None, None)
+            interval(round(mean * n), n) if n else (None, None)
             for mean, n in zip(frame[score], frame[count], strict=True)
         ]
         frame[f"{score}_low"] = [low for low, _ in bounds]

@@ -6,6 +6,7 @@ each query gets a cursor of its own, so any thread may ask. Knows nothing about 
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Sequence
@@ -53,7 +54,8 @@ class Catalog:
     def query(self, sql: str, arguments: dict[str, Any] | None = None) -> pd.DataFrame:
         """The result of one SELECT after a look at the disk; `$name` stands for an argument."""
         self._look_if_due()
-        needed = {name: value for name, value in (arguments or {}).items() if f"${name}" in sql}
+        used = set(re.findall(r"\$(\w+)", sql))  # DuckDB refuses an argument that the query does not name
+        needed = {name: value for name, value in (arguments or {}).items() if name in used}
         return self.cursor().execute(sql, needed).df()
 
     def problems(self) -> list[str]:

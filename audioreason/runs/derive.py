@@ -6,7 +6,7 @@ VERSION is the scorer's. Knows how a stored prediction meets `answers.score`; kn
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,7 +16,7 @@ from audioreason.errors import RunError
 from audioreason.items import Item
 from audioreason.runs.record import Prediction, RunRecord, load_record, run_folder
 from audioreason.runs.snapshot import read_items
-from audioreason.runs.storage import merged_predictions, read_parquet, write_rows
+from audioreason.runs.storage import flat, merged_predictions, read_parquet, write_rows
 from audioreason.workspace import Workspace
 
 _ANSWER_CHARACTERS = 500  # of the text that was resolved; the whole text is in the prediction
@@ -112,7 +112,7 @@ def score_run(workspace: Workspace, run_id: str, force: bool = False) -> Path:
                 f"The run {run_id} is not finished, so its scores cannot be kept yet.",
                 f"Resume it with: audioreason eval --run-id {run_id} --resume",
             )
-        write_rows(target, SCORES, (asdict(row) for row in _score_stored(folder, record)))
+        write_rows(target, SCORES, map(flat, _score_stored(folder, record)))
         if _identity(finished) == before:
             break
         target.unlink(missing_ok=True)  # the run was finished again while we read the old predictions

@@ -5,8 +5,9 @@ Filters and sorts in memory; reads texts from disk only for what is shown, or se
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,10 @@ import orjson
 
 from audioreason.errors import RunError
 from audioreason.items import Item
-from audioreason.runs.accuracy import COLUMNS
+from audioreason.runs.accuracy import group_sql
 from audioreason.runs.derive import Scored, score_prediction
 from audioreason.runs.record import Prediction, RunRecord, load_record
-from audioreason.runs.storage import PREDICTIONS, first_line, read_at
+from audioreason.runs.storage import PREDICTIONS, first_line, flat, read_at
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +35,8 @@ SORTS: Mapping[str, str] = {
     "seconds": "p.seconds",
     "thinking": "p.thinking_chars",
 }
+# a filter's single value -> SQL
+_SINGLE = {"choice": "p.choice", "gold": "i.gold", "strict": "p.strict", "official": "p.official"}
 _LONGEST_LINE = 64 << 20  # bytes of one JSONL line that a text search reads
 
 
@@ -82,7 +85,7 @@ class Detail:
 
     def to_dict(self) -> dict[str, Any]:
         """Prediction and scores as one flat dict."""
-        return {"run_id": self.run_id} | asdict(self.prediction) | asdict(self.scored)
+        return {"run_id": self.run_id} | flat(self.prediction) | flat(self.scored)
 
 
 def predictions(
@@ -101,26 +104,31 @@ def predictions(
     if sort not in SORTS:
         raise RunError(f"Predictions cannot be sorted by {sort!r}.", f"Choose one of {', '.join(SORTS)}.")
     clauses, arguments = _conditions(catalog, where)
-    source = f"""
-        FROM predictions p JOIN runs r USING (run_no) JOIN items i USING (run_no, item_no)
-        WHERE {" AND ".join(clauses) or "true"}"""
-    total = catalog.query(f"SELECT count(*) AS n {source}", arguments)
+    condition = " AND ".join(clauses) or "true"
+    # joined only where needed: the table of predictions alone is scanned several times faster
+    source = "predictions p"
+    if "i." in condition + SORTS[sort]:
+        source += " JOIN items i USING (run_no, item_no)"
+    if "r." in SORTS[sort]:
+        source += " JOIN runs r USING (run_no)"
+    total = catalog.query(f"SELECT count(*) AS n FROM {source} WHERE {condition}", arguments)  # noqa: S608
     direction = "DESC" if descending else "ASC"
-    # two steps, so that wide columns are fetched for the rows of the page alone
+    # in two steps, so that wide columns are fetched for the rows of the page alone
     rows = catalog.query(
         f"""
-        WITH page AS (
-            SELECT p.run_no, p.item_no, p.sample, {SORTS[sort]} AS sorted {source}
-            ORDER BY sorted {direction} NULLS LAST, p.run_no, p.item_no, p.sample LIMIT $limit OFFSET $offset)
+        WITH page AS MATERIALIZED (
+            SELECT p.rowid AS place, {SORTS[sort]} AS sorted FROM {source} WHERE {condition}
+            ORDER BY sorted {direction} NULLS LAST, p.item_no, p.run_no, p.sample
+            LIMIT {int(limit)} OFFSET {int(offset)})
         SELECT r.run_id, i.item_id, p.sample, i.question, i.choices, i.gold, i.answer, p.choice,
                i.choices[p.choice + 1] AS choice_text, p.outcome, p.rule, p.strict, p.official, i.part,
                i.layer, i.subcategory, i.modality, i.language, p.completion_tokens, p.seconds,
                p.thinking_chars, p.answer_chars, p.error_kind
-        FROM page JOIN predictions p USING (run_no, item_no, sample) JOIN runs r USING (run_no)
-        JOIN items i USING (run_no, item_no)
-        ORDER BY page.sorted {direction} NULLS LAST, p.run_no, p.item_no, p.sample
-        """,  # noqa: S608 - our own clauses
-        arguments | {"limit": limit, "offset": offset},
+        FROM page JOIN predictions p ON p.rowid = page.place JOIN runs r USING (run_no)
+        JOIN items i ON i.run_no = p.run_no AND i.item_no = p.item_no
+        ORDER BY page.sorted {direction} NULLS LAST, p.item_no, p.run_no, p.sample
+        """,  # noqa: S608 - our own clauses and numbers
+        arguments,
     )
     return Page(rows, int(total["n"].iloc[0]))
 
@@ -179,41 +187,43 @@ def item_in_runs(catalog: Catalog, dataset: str, item_id: str) -> pd.DataFrame:
 
 
 def _conditions(catalog: Catalog, where: Filter) -> tuple[list[str], dict[str, Any]]:
-    """SQL conditions over p (prediction), r (run) and i (item), and their arguments."""
+    """SQL conditions over p (prediction) and i (item), and their arguments.
+
+    Values are arguments one by one, which DuckDB checks against a column's statistics; a list it would join.
+    """
     clauses: list[str] = []
     arguments: dict[str, Any] = {}
 
-    def add(clause: str, **values: Any) -> None:
-        clauses.append(clause)
-        arguments.update(values)
-
-    numbers: list[int] | None = None
-    if where.runs:
-        numbers = catalog.run_numbers(where.runs)
-        add("p.run_no IN (SELECT unnest($runs))", runs=numbers)
-    if where.items:
-        add("i.item_id IN (SELECT unnest($items))", items=list(where.items))
-    for name in ("part", "layer", "subcategory", "modality", "language"):
-        values: tuple[str, ...] = getattr(where, name)
+    def among(column: str, name: str, values: Sequence[str]) -> None:
         if values:
-            add(f"coalesce({COLUMNS[name]}, 'none') IN (SELECT unnest(${name}))", **{name: list(values)})
-    if where.outcome:
-        add("p.outcome IN (SELECT unnest($outcome))", outcome=list(where.outcome))
-    for name, column in (("choice", "p.choice"), ("gold", "i.gold"), ("strict", "p.strict"),
-                         ("official", "p.official")):  # fmt: skip
+            names = {f"{name}_{number}": value for number, value in enumerate(values)}
+            arguments.update(names)
+            clauses.append(f"{column} IN ({', '.join(f'${each}' for each in names)})")
+
+    numbers = catalog.run_numbers(where.runs) if where.runs else None
+    if numbers is not None:
+        clauses.append(f"p.run_no IN ({', '.join(map(str, numbers))})")
+    among("p.outcome", "outcome", where.outcome)
+    among("i.item_id", "item", where.items)
+    for name in ("part", "layer", "subcategory", "modality", "language"):
+        among(group_sql(name), name, getattr(where, name))
+    for name, column in _SINGLE.items():
         value = getattr(where, name)
         if value is not None:
-            add(f"{column} = ${name}", **{name: value})
+            clauses.append(f"{column} = ${name}")
+            arguments[name] = value
     if where.text:
         hits = _search(catalog, where.text, numbers)
-        add(
+        clauses.append(
             "(contains(lower(i.question), $text) OR (p.run_no, i.item_id, p.sample) IN"
-            " (SELECT (unnest($hit_runs), unnest($hit_items), unnest($hit_samples))))",
-            text=where.text.lower(),
-            hit_runs=[hit[0] for hit in hits],
-            hit_items=[hit[1] for hit in hits],
-            hit_samples=[hit[2] for hit in hits],
+            " (SELECT (unnest($hit_runs), unnest($hit_items), unnest($hit_samples))))"
         )
+        arguments |= {
+            "text": where.text.lower(),
+            "hit_runs": [hit[0] for hit in hits],
+            "hit_items": [hit[1] for hit in hits],
+            "hit_samples": [hit[2] for hit in hits],
+        }
     return clauses, arguments
 
 
@@ -305,25 +315,22 @@ def _item(catalog: Catalog, folder: Path, item_id: str) -> Item:
 
 
 def _texts(catalog: Catalog, folder: Path, item_id: str, places: Mapping[int, int]) -> dict[int, Prediction]:
-    """Predictions of one item by sample; a place in JSONL wins over the finished file's older record."""
+    """Predictions of one item by sample: from the live file if they are there, else the finished one."""
     found: dict[int, Prediction] = {}
-    if any(place >= 0 for place in places.values()) or not (folder / "predictions.jsonl").exists():
+    live = folder / "predictions.jsonl"
+    if any(place < 0 for place in places.values()):
+        # a run that finished a moment ago has no live file any more, and everything in the other
+        with suppress(FileNotFoundError), live.open("rb") as file:
+            for sample, place in places.items():
+                prediction = read_at(file, -1 - place) if place < 0 else None
+                if prediction is not None and prediction.key == (item_id, sample):
+                    found[sample] = prediction
+    if found.keys() != places.keys():
         names = PREDICTIONS.names
-        rows = _read(
-            catalog,
-            folder,
-            f"SELECT {', '.join(names)} FROM read_parquet($file) WHERE item_id = $item",  # noqa: S608
-            "predictions.parquet",
-            item_id,
-        )
-        for row in rows:
+        sql = f"SELECT {', '.join(names)} FROM read_parquet($file) WHERE item_id = $item"  # noqa: S608
+        for row in _read(catalog, folder, sql, "predictions.parquet", item_id):
             prediction = Prediction(**dict(zip(names, row, strict=True)))
-            found[prediction.sample] = prediction
-    for sample, place in places.items():
-        if place < 0 and (folder / "predictions.jsonl").exists():
-            prediction_there = read_at(folder / "predictions.jsonl", -1 - place)
-            if prediction_there is not None and prediction_there.key == (item_id, sample):
-                found[sample] = prediction_there
+            found.setdefault(prediction.sample, prediction)
     return found
 
 

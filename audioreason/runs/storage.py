@@ -13,10 +13,10 @@ import errno
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, fields
+from contextlib import contextmanager, nullcontext
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 import pyarrow as pa
@@ -65,13 +65,19 @@ def encode_line(prediction: Prediction) -> bytes:
     Every Unicode text and NUL survives. A lone surrogate, which no encoding can carry, becomes U+FFFD.
     """
     try:
-        return orjson.dumps(asdict(prediction))
+        return orjson.dumps(prediction)
     except TypeError:
-        repaired = {
-            name: encodable(value) if isinstance(value, str) else value
-            for name, value in asdict(prediction).items()
-        }
-        return orjson.dumps(repaired)
+        return orjson.dumps(
+            {
+                name: encodable(value) if isinstance(value, str) else value
+                for name, value in flat(prediction).items()
+            }
+        )
+
+
+def flat(row: Any) -> dict[str, Any]:
+    """The fields of a slotted dataclass by name, without the copies that `dataclasses.asdict` makes."""
+    return {name: getattr(row, name) for name in row.__slots__}
 
 
 def encodable(text: str) -> str:
@@ -121,11 +127,10 @@ def read_jsonl(path: Path, start: int = 0) -> Iterator[tuple[int, Prediction | N
         yield offset, decode_line(line)
 
 
-def read_at(path: Path, offset: int) -> Prediction | None:
-    """The prediction in the line at a byte offset."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        return decode_line(file.readline())
+def read_at(file: BinaryIO, offset: int) -> Prediction | None:
+    """The prediction in the line at a byte offset of an open JSONL file."""
+    file.seek(offset)
+    return decode_line(file.readline())
 
 
 def read_parquet(path: Path, columns: Iterable[str] | None = None) -> Iterator[dict[str, Any]]:
@@ -171,18 +176,19 @@ def merged_predictions(folder: Path, order: Iterable[Key]) -> Iterator[Predictio
                 offsets[prediction.key] = (offset, ok)
 
     finished = folder / "predictions.parquet"
-    if finished.exists():
-        for row in read_parquet(finished, PREDICTIONS.names):
-            old = Prediction(**row)
-            offset, ok = offsets.pop(old.key, (-1, False))
-            if offset >= 0 and supersedes(ok, old.error is None):
-                yield _read_again(live, offset)
-            else:
-                yield old
-    if offsets:
-        for key in order:
-            if key in offsets:
-                yield _read_again(live, offsets[key][0])
+    with live.open("rb") if offsets else nullcontext() as file:
+        if finished.exists():
+            for row in read_parquet(finished, PREDICTIONS.names):
+                old = Prediction(**row)
+                offset, ok = offsets.pop(old.key, (-1, False))
+                if file is not None and offset >= 0 and supersedes(ok, old.error is None):
+                    yield _read_again(file, offset)
+                else:
+                    yield old
+        if file is not None:
+            for key in order:
+                if key in offsets:
+                    yield _read_again(file, offsets[key][0])
 
 
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> int:
@@ -191,7 +197,7 @@ def write_predictions(path: Path, predictions: Iterable[Prediction]) -> int:
     Raises:
         WorkspaceError: if the disk is full or the folder is not writable.
     """
-    return write_rows(path, PREDICTIONS, (asdict(prediction) for prediction in predictions))
+    return write_rows(path, PREDICTIONS, map(flat, predictions))
 
 
 def write_rows(path: Path, schema: pa.Schema, rows: Iterable[dict[str, Any]]) -> int:
@@ -239,11 +245,11 @@ def remove_unfinished(folder: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _read_again(path: Path, offset: int) -> Prediction:
-    prediction = read_at(path, offset)
+def _read_again(file: BinaryIO, offset: int) -> Prediction:
+    prediction = read_at(file, offset)
     if prediction is None:
         raise RunError(
-            f"{path} changed while it was being read.", "Only one process may write a run; try again."
+            f"{file.name} changed while it was being read.", "Only one process may write a run; try again."
         )
     return prediction
 

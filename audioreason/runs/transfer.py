@@ -9,7 +9,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from audioreason.runs.record import (
     run_folder,
 )
 from audioreason.runs.snapshot import read_items
-from audioreason.runs.storage import PREDICTIONS, Key, merged_predictions, write_rows
+from audioreason.runs.storage import PREDICTIONS, Key, flat, merged_predictions, write_rows
 from audioreason.runs.writer import RunWriter
 from audioreason.workspace import Workspace, write_atomic
 
@@ -154,7 +154,7 @@ def _with_scores(
     for prediction in predictions:
         key: Key = prediction.key
         if key in scores:  # a live run may have grown between the two readings
-            yield asdict(prediction) | asdict(scores[key])
+            yield flat(prediction) | flat(scores[key])
 
 
 def _csv(rows: Iterable[dict[str, Any]]) -> tuple[str, int]:
