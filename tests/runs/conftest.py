@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -18,8 +18,11 @@ from audioreason.runs import (
     RunRecord,
     RunWriter,
     dataset_ref,
+    load_record,
+    run_folder,
     score_run,
 )
+from audioreason.runs.storage import merged_predictions
 from audioreason.workspace import Workspace
 
 PROMPT = PromptRef(name="baseline", version="0123456789ab", system="Listen.", user="{{ question }}")
@@ -74,6 +77,24 @@ def wrong(dataset: Dataset, index: int) -> str:
     return next(choice for choice in item.choices if choice != item.answer)
 
 
+def mixed(data: Dataset) -> list[Prediction]:
+    """Right, wrong, error, unresolved, then all right."""
+    predictions = [answer(item.id, item.answer) for item in data.items]
+    predictions[1] = answer(data.items[1].id, wrong(data, 1), completion_tokens=90)
+    predictions[2] = failure(data.items[2].id)
+    predictions[3] = answer(data.items[3].id, "I hear a zebra bark.", reasoning="Stripes, surely.")
+    return predictions
+
+
+def stored(workspace: Workspace, run_id: str = "run-a") -> list[Prediction]:
+    """Everything a run holds, in the order of its items."""
+    record = load_record(workspace, run_id)
+    writer = RunWriter.resume(workspace, run_id)
+    with writer:
+        order = [(item.id, sample) for item in writer.items for sample in range(record.samples)]
+    return list(merged_predictions(run_folder(workspace, run_id), order))
+
+
 class MakeRun(Protocol):
     """Writes a finished, scored run; see the fixture `make_run`."""
 
@@ -98,6 +119,3 @@ def make_run(workspace: Workspace) -> MakeRun:
         return record
 
     return make
-
-
-Responder = Callable[[Dataset, int], str]
