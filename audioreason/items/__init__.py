@@ -11,6 +11,7 @@ from audioreason.items.dataset import (
     read_dataset,
     save_dataset,
 )
+from audioreason.items.guard import Guard, GuardReport, Hit, check_training, hashed_names, load_guard
 from audioreason.items.loaders import ImportReport, import_folder, import_mmar
 from audioreason.items.schema import CueKind, DatasetInfo, Event, Item, Kind
 from audioreason.items.sources import canonical_source, cluster_of
@@ -27,18 +28,24 @@ __all__ = [
     "DatasetSummary",
     "Event",
     "Finding",
+    "Guard",
+    "GuardReport",
+    "Hit",
     "ImportReport",
     "Item",
     "Kind",
     "canonical_source",
+    "check_training",
     "clip_info",
     "cluster_of",
     "dataset_hash",
+    "hashed_names",
     "import_folder",
     "import_mmar",
     "items_hash",
     "list_datasets",
     "load_dataset",
+    "load_guard",
     "load_splits",
     "prepare_clip",
     "read_clip",
