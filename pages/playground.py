@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import streamlit as st
 
+from app.playground.compare import compare
+from app.playground.listening import listening
 from app.playground.one import one
 from app.widgets.header import header
 
 with header():
     mode = st.segmented_control(
         "View",
-        ["One"],
+        ["One", "Compare", "Listening test"],
         default="One",
         required=True,
         key="mode",
@@ -18,4 +20,9 @@ with header():
         label_visibility="collapsed",
     )
 
-one()
+if mode == "Compare":
+    compare()
+elif mode == "Listening test":
+    listening()
+else:
+    one()

@@ -254,19 +254,19 @@ def _visible(content: str) -> str:
     return content.partition("<think>")[0].strip()
 
 
-def cost(play: Play | None) -> None:
-    """Tokens, speed and why it ended, in one grey line."""
+def cost(play: Play | None, brief: bool = False) -> None:
+    """Tokens, speed and why it ended, in one grey line; `brief` leaves out the speed."""
     if play is None:
         st.markdown("&nbsp;")
         return
     words = []
-    if play.first_token is not None:
+    if play.first_token is not None and not brief:
         words.append(f"first token {duration(play.first_token)}")
-    if play.tokens_per_second:
+    if play.tokens_per_second and not brief:
         words.append(f"{play.tokens_per_second:.0f} tok/s")
     if play.tokens is not None:
         words.append(f"{play.tokens:,} tokens")
-    if play.prompt_tokens:
+    if play.prompt_tokens and not brief:
         words.append(f"{play.prompt_tokens:,} in")
     if play.seconds and play.finished:
         words.append(duration(play.seconds))

@@ -85,15 +85,7 @@ def edit(variant: Variant, picked: Picked) -> None:
     """The tabs: edit, rendered, changes, history; sampling below."""
     editing, rendered, changes, history = st.tabs(["Edit", "Rendered", "Diff", "History"], key="editor_tabs")
     with editing:
-        for field, height in (("system", 106), ("user", 360)):
-            st.text_area(
-                field.capitalize(),
-                variant.value(field),
-                key=variant.key(field),
-                height=height,
-                on_change=variant.text_changed,
-                args=(field,),
-            )
+        texts(variant, 106, 360)
     problem = _problem(variant, picked)
     with editing:
         _state_of_text(variant, picked, problem)
@@ -106,24 +98,43 @@ def edit(variant: Variant, picked: Picked) -> None:
         _history(variant)
 
 
-def sampling(variant: Variant) -> None:
-    """Numbers that decide how answers are drawn; an empty field leaves the choice to the server."""
+def texts(variant: Variant, system: int, user: int) -> None:
+    """The two editors, `system` and `user` px high including their labels."""
+    for field, height in (("system", system), ("user", user)):
+        st.text_area(
+            field.capitalize(),
+            variant.value(field),
+            key=variant.key(field),
+            height=height,
+            on_change=variant.text_changed,
+            args=(field,),
+        )
+
+
+def sampling(variant: Variant, repeated: bool = False) -> None:
+    """Numbers that decide how answers are drawn; an empty field leaves the choice to the server.
+
+    With `repeated` the view asks each variant several times itself, so the number of samples is left out.
+    """
     columns = st.columns([1, 1, 1, 1.15, 0.62], gap="small", vertical_alignment="bottom")
     with columns[0]:
         _number(variant, "temperature", "Temperature", 0.0, 2.0, 0.1)
     with columns[1]:
         _number(variant, "top_p", "Top p", 0.01, 1.0, 0.05)
     with columns[2]:
-        _number(variant, "samples", "Samples", 1, 16, 1)
+        if repeated:
+            _number(variant, "top_k", "Top k", -1, 1000, 1)
+        else:
+            _number(variant, "samples", "Samples", 1, 16, 1)
     with columns[3]:
         _number(variant, "max_tokens", "Max tokens", 1, 65_536, 256)
     with columns[4].popover(
         "", icon=":material/tune:", help="More sampling, and who is asked", width="stretch"
     ):
-        more_sampling(variant)
+        more_sampling(variant, with_top_k=not repeated)
 
 
-def more_sampling(variant: Variant) -> None:
+def more_sampling(variant: Variant, with_top_k: bool = True) -> None:
     """The rarer fields: who is asked, top k, min p, repetition penalty, seed."""
     names = [IN_USE, *(endpoint.name for endpoint in load_endpoints(session.workspace()))]
     chosen = variant.value("endpoint")
@@ -137,7 +148,8 @@ def more_sampling(variant: Variant) -> None:
     )
     left, right = st.columns(2)
     with left:
-        _number(variant, "top_k", "Top k", -1, 1000, 1)
+        if with_top_k:
+            _number(variant, "top_k", "Top k", -1, 1000, 1)
         _number(variant, "repetition_penalty", "Repetition penalty", 0.5, 2.0, 0.05)
     with right:
         _number(variant, "min_p", "Min p", 0.0, 1.0, 0.01)

@@ -18,7 +18,7 @@ from audioreason.runs import Filter
 from audioreason.runs.desk import note_opened, opened, pins, set_pin
 
 _DEFAULT = "soundcheck"
-_LABEL = 110  # characters of an item's line in the list
+_LABEL = 90  # characters of a question in the list of items; its id follows, so that it can be searched
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,9 @@ def _filtered(data: Dataset, sealed: frozenset[str]) -> list[Item]:
 
 
 def _line(item: Item) -> str:
-    text = " · ".join(part for part in (item.subcategory, item.id, item.question) if part)
-    return " ".join(text.replace("\0", "�").split())[:_LABEL]
+    question = " ".join(item.question[:400].split())
+    shown = question if len(question) <= _LABEL else f"{question[:_LABEL]}…"
+    return " · ".join(part for part in (item.subcategory, shown, item.id) if part).replace("\0", "�")
 
 
 def _random(data: Dataset, items: list[Item]) -> None:

@@ -60,8 +60,13 @@ class Variant:
         """What a field holds."""
         return self._values.get(field)
 
-    def restore(self, prompt: str | None = None) -> None:
-        """Fill the session from the kept draft, once a session; `prompt` from the URL wins over it."""
+    def restore(self, prompt: str | None = None, start: str = _DEFAULT_PROMPT) -> None:
+        """Fill the session from the kept draft, once a session.
+
+        Args:
+            prompt: from the URL; wins over what was kept.
+            start: the prompt to begin with where nothing was kept.
+        """
         values = self._values
         if "system" in values and prompt in (None, values["prompt"]):
             return
@@ -70,7 +75,7 @@ class Variant:
             values.setdefault(field, draft.get(field, default))
         values.setdefault("endpoint", draft.get("endpoint", IN_USE))
         names = prompt_names()
-        wanted = [prompt, draft.get("prompt"), _DEFAULT_PROMPT, *names]
+        wanted = [prompt, draft.get("prompt"), start, *names]
         self.open_prompt(next(name for name in wanted if name in names))
 
     def open_prompt(self, name: str) -> None:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.widgets.trace.parts import parts
+from app.widgets.trace.parts import mark_changes, parts
 from audioreason.items.schema import Event
 
 
@@ -67,3 +67,15 @@ def test_no_mixture_of_times_quotes_and_labels_loses_text(pieces: list[str]) -> 
     text = "".join(pieces)
     found = parts(text, 9.0, (Event(label="bell", start=0.0, end=1.0),))
     assert "".join(part["text"] for part in found) == text
+
+
+def test_words_that_the_other_answer_does_not_have_are_marked() -> None:
+    pieces = mark_changes(parts("Glass at 3.10 and three knocks.", 9.0), "Glass at 2.00 and two knocks.")
+    assert [piece["text"] for piece in pieces if piece.get("changed")] == ["three"]
+    assert [piece["text"] for piece in pieces if "start" in piece] == ["3.10"]
+
+
+@given(st.text("ab .1\n", max_size=80), st.text("ab .1\n", max_size=80))
+def test_marking_changes_loses_no_text_and_marks_nothing_in_equal_texts(text: str, other: str) -> None:
+    assert "".join(piece["text"] for piece in mark_changes(parts(text, 9.0), other)) == text
+    assert not any(piece.get("changed") for piece in mark_changes(parts(text, 9.0), text))

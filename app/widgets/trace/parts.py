@@ -5,6 +5,8 @@ Works on text alone. What it returns is drawn as text, never as HTML or Markdown
 
 from __future__ import annotations
 
+import difflib
+import itertools
 import re
 from collections.abc import Sequence
 from typing import TypedDict
@@ -18,6 +20,7 @@ _TIME = re.compile(
     rf"(?:(?P<dash>\s?(?:-|–|—|to|until|and)\s?)(?P<b>{_NUMBER})(?P<u2>{_UNIT})?)?(?![\w:]|\.\d)",
     re.IGNORECASE,
 )
+_COMPARED = 6_000  # characters of a section that are compared word by word; the comparison is quadratic
 _QUOTED = re.compile(r"[“\"]([^”\"\n]{2,80})[”\"]")
 
 
@@ -28,6 +31,7 @@ class Part(TypedDict, total=False):
     start: float
     end: float
     named: bool  # an event of the clip, named by the model
+    changed: bool  # words that the text it is compared with does not have
 
 
 def parts(text: str, seconds: float, events: Sequence[Event] = ()) -> list[Part]:
@@ -50,6 +54,43 @@ def parts(text: str, seconds: float, events: Sequence[Event] = ()) -> list[Part]
     if at < len(text):
         found.append({"text": text[at:]})
     return found
+
+
+def mark_changes(pieces: Sequence[Part], reference: str) -> list[Part]:
+    """The same parts, with words marked that `reference` does not have in their place.
+
+    Times and events stay buttons and are not marked.
+    """
+    text = "".join(piece["text"] for piece in pieces)
+    ranges = _changed(text, reference)
+    found: list[Part] = []
+    at = 0
+    for piece in pieces:
+        end = at + len(piece["text"])
+        if "start" in piece:
+            found.append(piece)
+        else:
+            cuts = sorted({at, end, *(edge for span in ranges for edge in span if at < edge < end)})
+            for start, stop in itertools.pairwise(cuts):
+                part: Part = {"text": text[start:stop]}
+                if any(low <= start and stop <= high for low, high in ranges):
+                    part["changed"] = True
+                found.append(part)
+        at = end
+    return found
+
+
+def _changed(text: str, reference: str) -> list[tuple[int, int]]:
+    """Character ranges of `text` whose words a word-by-word comparison does not find in `reference`."""
+    words = [(match.start(), match.end()) for match in re.finditer(r"\S+", text[:_COMPARED])]
+    mine = [text[start:end].strip(".,;:!?\"'()").casefold() for start, end in words]
+    theirs = [word.strip(".,;:!?\"'()").casefold() for word in reference[:_COMPARED].split()]
+    matcher = difflib.SequenceMatcher(None, theirs, mine, autojunk=False)
+    return [
+        (words[low][0], words[high - 1][1])
+        for kind, _, _, low, high in matcher.get_opcodes()
+        if kind in ("insert", "replace") and high > low
+    ]
 
 
 Mark = tuple[int, int, Part]
