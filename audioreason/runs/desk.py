@@ -120,7 +120,9 @@ def pins(workspace: Workspace, dataset: str) -> tuple[str, ...]:
 def note_opened(workspace: Workspace, dataset: str, item_id: str) -> None:
     """Record that somebody looked at the gold answer of a sealed item."""
     with _tables(workspace) as database:
-        database.execute("INSERT OR IGNORE INTO sealed_opened VALUES (?, ?, ?)", (dataset, item_id, time.time()))
+        database.execute(
+            "INSERT OR IGNORE INTO sealed_opened VALUES (?, ?, ?)", (dataset, item_id, time.time())
+        )
 
 
 def opened(workspace: Workspace, dataset: str) -> frozenset[str]:
