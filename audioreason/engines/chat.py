@@ -207,29 +207,37 @@ class ReasoningSplit:
         if self._state == "start":
             begun = text.lstrip()
             if begun.startswith("<think>"):
-                self._state, text = "reasoning", begun[len("<think>") :].lstrip("\n")
+                self._state, text = "opening", begun[len("<think>") :]
             elif "<think>".startswith(begun) and not final:
                 self._held = text
                 return "", ""
             else:
                 self._state = "answer"
+        if self._state == "opening":
+            text = text.lstrip("\n")
+            self._state = "reasoning" if text else "opening"
         if self._state == "reasoning":
             thoughts, tag, rest = text.partition("</think>")
             if not tag:
-                held = 0 if final else _overlap(thoughts, "</think>")
+                held = 0 if final else _maybe_closing(thoughts)
                 self._held = thoughts[len(thoughts) - held :]
                 return thoughts[: len(thoughts) - held], ""
             self._state, reasoning, text = "gap", thoughts.rstrip("\n"), rest
         if self._state == "gap":
             text = text.lstrip("\n")
-            if text:
-                self._state = "answer"
+            self._state = "answer" if text else "gap"
         return reasoning, text
 
 
-def _overlap(text: str, tag: str) -> int:
-    """Characters at the end of `text` that may be the beginning of `tag`."""
-    return next((size for size in range(len(tag) - 1, 0, -1) if text.endswith(tag[:size])), 0)
+def _maybe_closing(text: str) -> int:
+    """Characters at the end of `text` that may belong to line ends and a `</think>` to come."""
+    start = len(text)
+    tag = "</think>"
+    for size in range(len(tag) - 1, 0, -1):
+        if text.endswith(tag[:size]):
+            start -= size
+            break
+    return len(text) - len(text[:start].rstrip("\n"))
 
 
 def logprobs_of(picked: Sequence[Picked], spell: Callable[[int], bytes]) -> dict[str, Any] | None:

@@ -167,7 +167,8 @@ def build_model(config: dict[str, Any], seed: int) -> Any:
 
     state = torch.random.get_rng_state()
     torch.manual_seed(seed)
-    model = Qwen3OmniMoeThinkerForConditionalGeneration(Qwen3OmniMoeThinkerConfig(**config["thinker_config"]))
+    sizes = Qwen3OmniMoeThinkerConfig(**config["thinker_config"])
+    model: Any = Qwen3OmniMoeThinkerForConditionalGeneration(sizes)  # type: ignore[no-untyped-call]
     with torch.no_grad():
         for layer in model.model.layers:  # transformers leaves routers at zero, which is a tie for ever
             layer.mlp.gate.weight.normal_(0.0, 0.02)
@@ -263,7 +264,8 @@ def load_model(folder: Path, device: str = "cpu", dtype: str = "float32") -> Any
             f"The weights in {folder} cannot be loaded ({type(error).__name__}: {first_line(error)}).",
             "Check that every file of the folder is complete.",
         ) from error
-    return model.eval().requires_grad_(False)
+    model.eval()  # type: ignore[no-untyped-call]
+    return model.requires_grad_(False)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

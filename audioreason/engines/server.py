@@ -39,7 +39,7 @@ from audioreason.engines.chat import (
     to_request,
     usage_of,
 )
-from audioreason.engines.local import Chunk, LocalEngine, Ticket
+from audioreason.engines.local import Chunk, LocalEngine, Ticket, require_torch
 from audioreason.engines.sampling import Picked
 from audioreason.errors import EngineError, LabError
 
@@ -342,6 +342,7 @@ def serve(
 
     if reasoning_parser not in (None, "qwen3"):
         raise EngineError(f"There is no reasoning parser {reasoning_parser}.", "Use qwen3, or none.")
+    _import_quickly()
     listener = _listen(host, port)
     port = listener.getsockname()[1]
     if threads is not None:
@@ -358,7 +359,19 @@ def serve(
             build_app(service, hosts), log_level="warning", access_log=False, timeout_graceful_shutdown=3
         )
         say(f"{service.name} listens on http://{host}:{port}/v1 ({engine.device})")
-        uvicorn.Server(config).run(sockets=[listener])
+        if threading.current_thread() is threading.main_thread():
+            # uvicorn stops gracefully and then raises the signal again, for the handler before its own
+            signal.signal(signal.SIGTERM, lambda number, frame: None)
+        with contextlib.suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listener])
+
+
+def _import_quickly() -> None:
+    """Keep transformers from importing sklearn, 3 s for a curve that only assisted generation draws."""
+    require_torch()
+    import transformers.utils
+
+    vars(transformers.utils)["is_sklearn_available"] = lambda: False
 
 
 def _listen(host: str, port: int) -> socket.socket:

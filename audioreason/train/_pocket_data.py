@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from audioreason.prompts import Prompt
 
 SILENT_SHARE = 0.025
-_EASY_BATCHES = 500  # batches before the two highest difficulties come in
 _SEEDS_PER_BATCH = 4096
 
 
@@ -63,7 +62,7 @@ class Plan:
     clips: int
     first_batch: int
     workers: int
-    easy_batches: int = _EASY_BATCHES
+    easy_batches: int
 
 
 def encode(

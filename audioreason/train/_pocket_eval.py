@@ -140,7 +140,7 @@ def _greedy_rows(
 def embed_rows(
     model: Any,
     tokenizer: ChatTokenizer,
-    rows: Sequence[Sequence[int]],
+    rows: Sequence[Sequence[int] | NDArray[np.int32]],
     clips: Sequence[NDArray[np.int16]],
     clip_of_row: Sequence[int],
     device: str,
@@ -165,7 +165,8 @@ def embed_rows(
     flat = embedded.flatten(0, 1)
     index = torch.from_numpy(np.concatenate(where)).to(device, non_blocking=True)
     taken = audio.flatten(0, 1)[torch.from_numpy(np.concatenate(source)).to(device, non_blocking=True)]
-    return flat.index_copy(0, index, taken.to(flat.dtype)).view(embedded.shape)
+    filled: torch.Tensor = flat.index_copy(0, index, taken.to(flat.dtype)).view(embedded.shape)
+    return filled
 
 
 def hear_clips(model: Any, clips: Sequence[NDArray[np.int16]], device: str) -> tuple[torch.Tensor, list[int]]:

@@ -65,7 +65,8 @@ class Recipe:
     save_minutes: float = 3.0
     validate: int = 20  # items a family
     families: tuple[str, ...] = ()  # empty: all that are not held out
-    easy_batches: int = 500
+    easy_batches: int = 500  # batches before the two highest difficulties come in
+    report: int = 50  # steps between two lines of the log
 
 
 @dataclass
@@ -91,7 +92,7 @@ def train(out: Path, recipe: Recipe, resume: bool = False, say: Callable[[str], 
     """
     import torch
 
-    from audioreason.soundcheck import families as soundcheck_families
+    from audioreason.soundcheck.registry import families as soundcheck_families
 
     began = time.monotonic()
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -133,7 +134,7 @@ def train(out: Path, recipe: Recipe, resume: bool = False, say: Callable[[str], 
             losses = _step(model, tokenizer, optimizer, batch, recipe, device)
             meter.add(losses, batch)
             state.step += 1
-            if state.step % 50 == 0 or (recipe.steps is not None and state.step == recipe.steps):
+            if state.step % recipe.report == 0:
                 line = meter.report(state, rate)
                 log.write(line)
                 say(" ".join(f"{key}={value}" for key, value in line.items()))
@@ -235,7 +236,9 @@ def _step(
             )  # fmt: skip
             routing: list[tuple[torch.Tensor, torch.Tensor]] = []
             states, _ = thinker.read(model.model, x, routing=routing)
-            where, targets, weights = [], [], []
+            where: list[int] = []
+            targets: list[int] = []
+            weights: list[float] = []
             for number, row in enumerate(part):
                 count = len(row.ids) - row.prefix
                 first = number * x.shape[1] + row.prefix - 1
@@ -253,7 +256,7 @@ def _step(
         short = weight > 0.2  # answers of fewer than 25 tokens
         long_loss.append(torch.stack(((each.detach() * ~short).sum(), (~short).sum())))
         short_loss.append(torch.stack(((each.detach() * short).sum(), short.sum())))
-    heard[0].backward(audio.grad)
+    heard[0].backward(audio.grad)  # type: ignore[no-untyped-call]
     norm = torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 1.0)
     optimizer.step()
     return {
