@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from audioreason.engines import media
-from audioreason.engines.local import Request
+from audioreason.engines.samples import Request
 from audioreason.engines.sampling import Draw, Picked
 from audioreason.engines.tokens import Turn
 from audioreason.errors import EngineError

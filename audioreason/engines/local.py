@@ -1,183 +1,43 @@
 """The local engine: requests in, text out, many at a time, from one thread that owns the model.
 
 Continuous batching: a request joins the rows that generate as soon as one is free and leaves when it is
-done. A sequence is decided by its prompt, its settings and its seed; greedy text is the same alone and in
+done. A sample is decided by its prompt, its settings and its seed; greedy text is the same alone and in
 company (see `slots`). Knows nothing about HTTP.
 """
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from audioreason.engines.features import audio_token_count, frame_count
 from audioreason.engines.pocket import first_line, load_model, read_config
-from audioreason.engines.sampling import Chooser, Draw, Picked, pick
+from audioreason.engines.samples import Chunk, FinishReason, Output, Request, Sample, Ticket
+from audioreason.engines.sampling import Picked, pick
 from audioreason.engines.slots import Reader, Slots
-from audioreason.engines.tokens import ChatTokenizer, Turn
+from audioreason.engines.tokens import ChatTokenizer
 from audioreason.errors import EngineError
 
 if TYPE_CHECKING:
     import torch
 
-FinishReason = Literal["stop", "length", "abort", "error"]
-
 _ADMIT_AT_ONCE = 4  # prompts read between two steps while others generate
 
 
 @dataclass(frozen=True)
-class Request:
-    """A conversation with its clips (float32, 16 kHz, in the order of the parts that are None), answered
-    `n` times.
-
-    Sample number i is drawn with `draw.seed + i`, as vLLM does.
-    """
-
-    turns: tuple[Turn, ...]
-    clips: tuple[NDArray[np.float32], ...] = ()
-    draw: Draw = field(default_factory=Draw)
-    n: int = 1
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """News of one sample: text that was added, its tokens, and at the end why it ended."""
-
-    index: int
-    text: str
-    tokens: tuple[Picked, ...] = ()
-    finish_reason: FinishReason | None = None
-    error: str = ""
-
-
-@dataclass(frozen=True)
-class Output:
-    """One finished sample."""
-
-    text: str
-    tokens: tuple[Picked, ...]
-    finish_reason: FinishReason
-
-
-@dataclass(frozen=True)
 class Load:
-    """How busy the engine is: sequences that generate, sequences that wait, and totals since the start."""
+    """How busy the engine is: samples that generate, samples that wait, and totals since the start."""
 
     running: int
     waiting: int
     prompt_tokens: int
     generated_tokens: int
-
-
-class Ticket:
-    """A request that was handed in. `cancel()` may be called from any thread, at any time."""
-
-    def __init__(self, request: Request, ids: list[int], system: int, emit: Callable[[Chunk], None]) -> None:
-        self.request = request
-        self.ids = ids
-        self.system = system
-        self.emit = emit
-        self.cancelled = threading.Event()
-        self.names = [hashlib.sha256(clip.tobytes()).hexdigest() for clip in request.clips]
-
-    @property
-    def prompt_tokens(self) -> int:
-        """Tokens of the prompt, audio included."""
-        return len(self.ids)
-
-    def cancel(self) -> None:
-        """Give the answer up; samples that are not finished end with "abort"."""
-        self.cancelled.set()
-
-
-class _Sequence:
-    """One sample in the making."""
-
-    def __init__(self, ticket: Ticket, index: int, limit: int, tokenizer: ChatTokenizer) -> None:
-        draw = ticket.request.draw
-        self.ticket = ticket
-        self.index = index
-        self.limit = limit
-        seed = None if draw.seed is None else draw.seed + index
-        self.chooser = Chooser(replace(draw, seed=seed))
-        if draw.repetition_penalty != 1.0:
-            self.chooser.seen.update(ticket.ids)
-        self._tokenizer = tokenizer
-        self._ids: list[int] = []
-        self._done_ids = 0  # tokens whose text was sent
-        self._context = 0  # where decoding begins, a little before that
-        self._tail = ""  # text held back because it may begin a stop string
-        self._unsent: list[Picked] = []
-        self.last = 0
-        self.finished: FinishReason | None = None
-
-    def take(self, picked: Picked) -> None:
-        """Add a token and send the text that it completes."""
-        self.last = picked.token
-        if picked.token in (self._tokenizer.im_end, self._tokenizer.end_of_text):
-            self._finish("stop")
-            return
-        self._ids.append(picked.token)
-        self._unsent.append(picked)
-        fresh = self._new_text()
-        if fresh:
-            self._send(fresh)
-        if self.finished is None and len(self._ids) >= self.limit:
-            self._finish("length")
-
-    def abort(self, reason: FinishReason, error: str = "") -> None:
-        """End now, for another reason than the model's."""
-        self.finished = reason
-        self._emit("", reason, error)
-
-    def _new_text(self, final: bool = False) -> str:
-        """Text of the tokens that were not sent; a character whose bytes are not complete waits."""
-        before = self._tokenizer.decode(self._ids[self._context : self._done_ids])
-        after = self._tokenizer.decode(self._ids[self._context :])
-        if after.endswith("\ufffd") and not final and len(self._ids) - self._done_ids < 8:
-            return ""
-        self._context, self._done_ids = self._done_ids, len(self._ids)
-        return after[len(before) :]
-
-    def _send(self, text: str) -> None:
-        text = self._tail + text
-        self._tail = ""
-        for stop in self.chooser.draw.stop:
-            if stop in text:
-                self._tail = ""
-                self._emit(text[: text.index(stop)], "stop")
-                self.finished = "stop"
-                return
-        held = max(
-            (
-                size
-                for stop in self.chooser.draw.stop
-                for size in range(1, len(stop))
-                if text.endswith(stop[:size])
-            ),
-            default=0,
-        )
-        self._tail = text[len(text) - held :]
-        if text[: len(text) - held]:
-            self._emit(text[: len(text) - held])
-
-    def _finish(self, reason: FinishReason) -> None:
-        self.finished = reason
-        self._emit(self._tail + self._new_text(final=True), reason)
-
-    def _emit(self, text: str, reason: FinishReason | None = None, error: str = "") -> None:
-        tokens, self._unsent = tuple(self._unsent), []
-        self.ticket.emit(Chunk(self.index, text, tokens, reason, error))
 
 
 class LocalEngine:
@@ -187,7 +47,7 @@ class LocalEngine:
         folder: a Qwen3-Omni thinker in the published layout: the Pocket Listener, or the 30B on a GPU.
         adapter: LoRA weights to merge in.
         device: "cpu", "cuda", or "auto" for a GPU if there is one.
-        rows: sequences that may generate together; None: 32 on a CPU, 64 on a GPU.
+        rows: samples that may generate together; None: 32 on a CPU, 64 on a GPU.
 
     Raises:
         EngineError: if torch is missing, or the folder or adapter cannot be used.
@@ -209,8 +69,8 @@ class LocalEngine:
         self._reader = Reader(self._model, self.tokenizer.audio_pad, (256 if device == "cpu" else 2048) << 20)
         self._slots = Slots(self._model, rows or (32 if device == "cpu" else 64))
         self._inbox: queue.SimpleQueue[Ticket | None] = queue.SimpleQueue()
-        self._waiting: deque[_Sequence] = deque()
-        self._running: list[_Sequence] = []
+        self._waiting: deque[Sample] = deque()
+        self._running: list[Sample] = []
         self._prompt_tokens = 0
         self._generated_tokens = 0
         self._closed = False
@@ -309,8 +169,8 @@ class LocalEngine:
                 self._step()
             except Exception as error:  # noqa: BLE001 - whoever waits must hear of it, and the engine goes on
                 self._fail(f"{type(error).__name__}: {error}")
-        for sequence in [*self._running, *self._waiting]:
-            sequence.abort("abort")
+        for sample in [*self._running, *self._waiting]:
+            sample.abort("abort")
 
     def _receive(self) -> bool:
         """Take in new requests, waiting for one if there is nothing to do; False once closed."""
@@ -326,13 +186,13 @@ class LocalEngine:
             limit = min(draw.max_tokens, self.context - ticket.prompt_tokens)
             self._prompt_tokens += ticket.prompt_tokens
             self._waiting.extend(
-                _Sequence(ticket, index, limit, self.tokenizer) for index in range(ticket.request.n)
+                Sample(ticket, index, limit, self.tokenizer) for index in range(ticket.request.n)
             )
 
     def _drop_cancelled(self) -> None:
-        for sequence in [s for s in self._waiting if s.ticket.cancelled.is_set()]:
-            self._waiting.remove(sequence)
-            sequence.abort("abort")
+        for sample in [s for s in self._waiting if s.ticket.cancelled.is_set()]:
+            self._waiting.remove(sample)
+            sample.abort("abort")
         for row in reversed(range(len(self._running))):
             if self._running[row].ticket.cancelled.is_set():
                 self._running[row].abort("abort")
@@ -343,28 +203,28 @@ class LocalEngine:
         for _ in range(allowed):
             if not self._waiting or len(self._slots) >= self._slots.most:
                 return
-            sequence = self._waiting.popleft()
-            ticket = sequence.ticket
+            sample = self._waiting.popleft()
+            ticket = sample.ticket
             try:
                 clips = list(zip(ticket.names, ticket.request.clips, strict=True))
                 prompt = self._reader.read(ticket.ids, ticket.system, clips)
-                sequence.take(pick(prompt.logits[None], [sequence.chooser])[0])
+                sample.take(pick(prompt.logits[None], [sample.chooser])[0])
             except Exception as error:  # noqa: BLE001 - one bad request must not end the others
-                sequence.abort("error", f"{type(error).__name__}: {error}")
+                sample.abort("error", f"{type(error).__name__}: {error}")
                 continue
             self._generated_tokens += 1
-            if sequence.finished is None:
+            if sample.finished is None:
                 self._slots.add(prompt)
-                self._running.append(sequence)
+                self._running.append(sample)
 
     def _step(self) -> None:
         if not self._running:
             return
-        logits = self._slots.step([sequence.last for sequence in self._running])
-        picked = pick(logits, [sequence.chooser for sequence in self._running])
+        logits = self._slots.step([sample.last for sample in self._running])
+        picked = pick(logits, [sample.chooser for sample in self._running])
         self._generated_tokens += len(picked)
-        for sequence, token in zip(self._running, picked, strict=True):
-            sequence.take(token)
+        for sample, token in zip(self._running, picked, strict=True):
+            sample.take(token)
         for row in reversed(range(len(self._running))):
             if self._running[row].finished is not None:
                 self._leave(row)
@@ -376,8 +236,8 @@ class LocalEngine:
             self._running[row] = last
 
     def _fail(self, message: str) -> None:
-        for sequence in itertools.chain(self._running, self._waiting):
-            sequence.abort("error", message)
+        for sample in itertools.chain(self._running, self._waiting):
+            sample.abort("error", message)
         self._waiting.clear()
         while self._running:
             self._leave(len(self._running) - 1)

@@ -9,17 +9,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import itertools
-import json
 import os
 import signal
 import socket
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -28,19 +25,14 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from audioreason.engines.chat import (
-    ChatBody,
     Defaults,
-    Envelope,
     ReasoningParser,
-    ReasoningSplit,
     error_object,
-    logprobs_of,
     parse_body,
     to_request,
-    usage_of,
 )
-from audioreason.engines.local import Chunk, LocalEngine, Ticket, require_torch
-from audioreason.engines.sampling import Picked
+from audioreason.engines.local import LocalEngine, require_torch
+from audioreason.engines.replies import Answer, Service
 from audioreason.errors import EngineError, LabError
 
 if TYPE_CHECKING:
@@ -48,18 +40,6 @@ if TYPE_CHECKING:
 
 MAX_BODY = 64 * 1024 * 1024
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-
-
-@dataclass
-class Service:
-    """What the routes need."""
-
-    engine: LocalEngine
-    name: str
-    allowed: tuple[Path, ...] = ()
-    reasoning_parser: ReasoningParser | None = None
-    defaults: Defaults = field(default_factory=Defaults)
-    numbers: Any = field(default_factory=lambda: itertools.count(1))
 
 
 def build_app(service: Service, hosts: Sequence[str] = _LOOPBACK) -> ASGIApp:
@@ -157,7 +137,7 @@ async def _completions(request: Request) -> Response:
             message = f"There is no model {body.model} here; this engine serves {service.name}."
             return _error(message, 404, "not_found_error")
         asked = await run_in_threadpool(to_request, body, service.defaults, service.allowed)
-        answer = _Answer(service, body, asyncio.get_running_loop())
+        answer = Answer(service, body, asyncio.get_running_loop())
         answer.ticket = await run_in_threadpool(service.engine.submit, asked, answer.emit)
     except ClientDisconnect:
         return Response(status_code=499)
@@ -178,7 +158,7 @@ async def _read(request: Request) -> bytes | None:
     return bytes(data)
 
 
-async def _whole(request: Request, answer: _Answer) -> Response:
+async def _whole(request: Request, answer: Answer) -> Response:
     """The complete answer, unless the client leaves before it is there."""
     finished = asyncio.ensure_future(answer.complete())
     gone = asyncio.ensure_future(_disconnected(request))
@@ -198,109 +178,6 @@ async def _whole(request: Request, answer: _Answer) -> Response:
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-class _Answer:
-    """One request on its way: news from the engine's thread, turned into objects of the API."""
-
-    ticket: Ticket
-
-    def __init__(self, service: Service, body: ChatBody, loop: asyncio.AbstractEventLoop) -> None:
-        self._service = service
-        self._body = body
-        self._loop = loop
-        self._news: asyncio.Queue[Chunk] = asyncio.Queue()
-        self._splits = [ReasoningSplit(service.reasoning_parser) for _ in range(body.n)]
-        self._envelope = Envelope.new(next(service.numbers), service.name)
-        self._completion_tokens = 0
-
-    def emit(self, chunk: Chunk) -> None:
-        """Called by the engine's thread."""
-        # the loop is closed when the server stops with answers under way; nobody is left to hear them
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._news.put_nowait, chunk)
-
-    async def _chunks(self) -> AsyncIterator[tuple[Chunk, str, str]]:
-        """News with reasoning and answer apart, until every sample is done."""
-        left = self._body.n
-        while left:
-            chunk = await self._news.get()
-            if chunk.finish_reason == "error":
-                raise EngineError(f"The model failed ({chunk.error}).")
-            self._completion_tokens += len(chunk.tokens) + (chunk.finish_reason == "stop")
-            left -= chunk.finish_reason is not None
-            reasoning, content = self._splits[chunk.index].feed(chunk.text, chunk.finish_reason is not None)
-            yield chunk, reasoning, content
-
-    def _usage(self) -> dict[str, int]:
-        return usage_of(self.ticket.prompt_tokens, self._completion_tokens)
-
-    async def complete(self) -> dict[str, Any]:
-        """The `chat.completion` object.
-
-        Raises:
-            EngineError: if the model failed.
-        """
-        n = self._body.n
-        reasoning, content = [""] * n, [""] * n
-        picked: list[list[Picked]] = [[] for _ in range(n)]
-        reasons: list[str | None] = [None] * n
-        async for chunk, thought, said in self._chunks():
-            reasoning[chunk.index] += thought
-            content[chunk.index] += said
-            picked[chunk.index] += chunk.tokens
-            reasons[chunk.index] = chunk.finish_reason or reasons[chunk.index]
-        choices = []
-        for index in range(n):
-            message: dict[str, Any] = {"role": "assistant", "content": content[index] or None}
-            if reasoning[index]:
-                message["reasoning"] = reasoning[index]
-            elif not content[index]:
-                message["content"] = ""
-            choices.append(
-                {
-                    "index": index,
-                    "message": message,
-                    "logprobs": logprobs_of(picked[index], self._spell),
-                    "finish_reason": reasons[index],
-                }
-            )
-        return self._envelope.wrap("chat.completion", choices, self._usage())
-
-    async def events(self) -> AsyncIterator[str]:
-        """Server-sent events: `chat.completion.chunk` objects, the usage if asked for, then [DONE]."""
-        try:
-            for index in range(self._body.n):
-                yield self._event(index, {"role": "assistant", "content": ""})
-            async for chunk, thought, said in self._chunks():
-                delta = {"reasoning": thought} if thought else {}
-                if said:
-                    delta["content"] = said
-                if delta or chunk.tokens or chunk.finish_reason:
-                    yield self._event(chunk.index, delta, chunk)
-            if (self._body.stream_options or {}).get("include_usage"):
-                yield _sse(self._envelope.wrap("chat.completion.chunk", [], self._usage()))
-        except EngineError as error:
-            yield _sse(error_object(str(error), "internal_error", 500))
-        finally:
-            self.ticket.cancel()
-        yield "data: [DONE]\n\n"
-
-    def _event(self, index: int, delta: dict[str, str], chunk: Chunk | None = None) -> str:
-        choice = {
-            "index": index,
-            "delta": delta,
-            "logprobs": logprobs_of(chunk.tokens, self._spell) if chunk else None,
-            "finish_reason": chunk.finish_reason if chunk else None,
-        }
-        return _sse(self._envelope.wrap("chat.completion.chunk", [choice]))
-
-    def _spell(self, token: int) -> bytes:
-        return self._service.engine.tokenizer.spell(token)
-
-
-def _sse(value: dict[str, Any]) -> str:
-    return f"data: {json.dumps(value, ensure_ascii=False)}\n\n"
 
 
 def _service(request: Request) -> Service:

@@ -39,6 +39,7 @@ from audioreason.engines.tokens import ChatTokenizer, save_tokenizer, train_toke
 from audioreason.errors import EngineError
 from audioreason.train._pocket_data import Batch, Feed, Plan, corpus
 from audioreason.train._pocket_eval import embed_rows, evaluate, hear_clips, probes
+from audioreason.train._pocket_log import Log, Meter
 from audioreason.train._pocket_prompts import shipped_prompts
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def train(out: Path, recipe: Recipe, resume: bool = False, say: Callable[[str], 
     state = _State()
     if resume:
         state = _load_state(work, model, optimizer, device)
-    log = _Log(work / "training_log.jsonl", append=resume)
+    log = Log(work / "training_log.jsonl", append=resume)
     say(
         f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f}M parameters on {device}, "
         f"{len(names)} families, {len(tokenizer)} tokens, ready after {time.monotonic() - began:.0f} s"
@@ -121,7 +122,7 @@ def train(out: Path, recipe: Recipe, resume: bool = False, say: Callable[[str], 
     plan = Plan(work, names, recipe.seed, recipe.clips, state.step, recipe.workers, recipe.easy_batches)
     start = time.monotonic() - state.seconds
     saved = time.monotonic()
-    meter = _Meter()
+    meter = Meter()
     with Feed(plan) as feed:
         while not stopping() and not _over(recipe, state):
             waited = time.monotonic()
@@ -135,7 +136,7 @@ def train(out: Path, recipe: Recipe, resume: bool = False, say: Callable[[str], 
             meter.add(losses, batch)
             state.step += 1
             if state.step % recipe.report == 0:
-                line = meter.report(state, rate)
+                line = meter.report(state.step, state.seconds, rate)
                 log.write(line)
                 say(" ".join(f"{key}={value}" for key, value in line.items()))
             if time.monotonic() - saved > recipe.save_minutes * 60:
@@ -275,55 +276,6 @@ def _balance(routing: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tens
         for p, w in routing
     ]
     return torch.stack(layers).mean()
-
-
-class _Meter:
-    """Sums since the last report; reading them is what waits for the GPU."""
-
-    def __init__(self) -> None:
-        self.wait = 0.0
-        self._since = time.monotonic()
-        self._losses: list[dict[str, torch.Tensor]] = []
-        self._tokens = 0
-
-    def add(self, losses: dict[str, torch.Tensor], batch: Batch) -> None:
-        self._losses.append(losses)
-        self._tokens += sum(len(row.ids) for row in batch.rows)
-
-    def report(self, state: _State, rate: float) -> dict[str, float]:
-        import torch
-
-        long, short = (
-            torch.stack([entry[key] for entry in self._losses]).sum(0) for key in ("long", "short")
-        )
-        norm = float(torch.stack([entry["norm"] for entry in self._losses]).mean())
-        seconds = time.monotonic() - self._since
-        line = {
-            "step": state.step,
-            "explained": round(float(long[0] / long[1].clamp(min=1)), 4),
-            "direct": round(float(short[0] / short[1].clamp(min=1)), 4),
-            "norm": round(norm, 3),
-            "rate": round(rate, 6),
-            "seconds": round(state.seconds, 1),
-            "step_seconds": round(seconds / len(self._losses), 4),
-            "waiting": round(self.wait / seconds, 3),
-            "tokens_per_second": round(self._tokens / seconds),
-        }
-        self.__init__()  # type: ignore[misc]
-        return line
-
-
-class _Log:
-    """`training_log.jsonl`, one line at a time."""
-
-    def __init__(self, path: Path, append: bool) -> None:
-        self.path = path
-        if not append:
-            path.write_text("")
-
-    def write(self, line: dict[str, Any]) -> None:
-        with self.path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
 
 
 def _on_terminate() -> Callable[[], bool]:

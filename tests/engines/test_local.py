@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from engine_clips import noise
 
-from audioreason.engines.local import Chunk, LocalEngine, Request
+from audioreason.engines.local import LocalEngine
+from audioreason.engines.samples import Chunk, Request
 from audioreason.engines.sampling import Draw
 from audioreason.engines.tokens import Turn
 from audioreason.errors import EngineError

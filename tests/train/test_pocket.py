@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from audioreason.engines.local import LocalEngine, Request
+from audioreason.engines.local import LocalEngine
 from audioreason.engines.pocket import PocketShape
+from audioreason.engines.samples import Request
 from audioreason.engines.sampling import Draw
 from audioreason.engines.tokens import ChatTokenizer, Turn, save_tokenizer, train_tokenizer
 from audioreason.train._pocket_data import Plan, corpus, make_batch
