@@ -136,7 +136,7 @@ def load_dataset(workspace: Workspace, name: str) -> Dataset:
 
 def read_dataset(root: Path, cache: Path | None = None) -> Dataset:
     """Read the dataset in a folder, wherever it is; see `load_dataset`."""
-    info = read_info(root)
+    info = read_info(root).model_copy(update={"name": root.name})  # a copied folder is a dataset of its own
     file = root / "items.jsonl"
     try:
         raw = file.read_bytes()

@@ -110,6 +110,8 @@ def _assign(dataset: Dataset, stored: Mapping[str, str]) -> dict[str, str]:
     """
     shares = _shares(dataset.info.kind)
     chosen = {item.id: stored[item.id] for item in dataset.items if item.id in stored}
+    if len(chosen) == len(dataset.items):
+        return chosen
     clusters: dict[str, list[Item]] = {}
     owed: dict[tuple[str, str | None], dict[str, float]] = {}
     for item in dataset.items:

@@ -193,6 +193,13 @@ def test_two_questions_may_share_a_clip(workspace: Workspace, tiny_dataset) -> N
     assert loaded.clip_hash(loaded.items[0]) == loaded.clip_hash(loaded.items[1])
 
 
+def test_a_copied_folder_is_a_dataset_of_its_own(workspace: Workspace, tiny_dataset) -> None:
+    first = tiny_dataset("first")
+    shutil.copytree(first.root, workspace.datasets / "second")
+    second = load_dataset(workspace, "second").info
+    assert second == first.info.model_copy(update={"name": "second"})
+
+
 def test_a_clip_is_hashed_once_until_it_changes(tmp_path: Path) -> None:
     clip, cache = tmp_path / "a.wav", tmp_path / "cache"
     clip.write_bytes(b"one")
