@@ -219,7 +219,7 @@ def serve(
 
     if reasoning_parser not in (None, "qwen3"):
         raise EngineError(f"There is no reasoning parser {reasoning_parser}.", "Use qwen3, or none.")
-    _import_quickly()
+    _prepare_transformers()
     listener = _listen(host, port)
     port = listener.getsockname()[1]
     if threads is not None:
@@ -243,12 +243,13 @@ def serve(
             uvicorn.Server(config).run(sockets=[listener])
 
 
-def _import_quickly() -> None:
-    """Keep transformers from importing sklearn, 3 s for a curve that only assisted generation draws."""
+def _prepare_transformers() -> None:
+    """Keep transformers quiet, and from importing sklearn: 3 s for a curve that is never drawn here."""
     require_torch()
     import transformers.utils
 
     vars(transformers.utils)["is_sklearn_available"] = lambda: False
+    transformers.utils.logging.disable_progress_bar()
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -26,7 +26,7 @@ class Meter:
         self._tokens = 0
 
     def add(self, losses: dict[str, torch.Tensor], batch: Batch) -> None:
-        """Count one step: sum of losses and tokens for long and for short answers, and the gradient's norm."""
+        """Count one step: sum of losses and tokens for long and for short answers, and gradient norm."""
         self._losses.append(losses)
         self._tokens += sum(len(row.ids) for row in batch.rows)
 
