@@ -19,11 +19,12 @@ from app.widgets.player import Cue
 from app.widgets.trace import Section, parts, trace
 from app.words import duration
 from audioreason.answers import Parsed, parse
+from audioreason.errors import PromptError
 from audioreason.inference.endpoint import Endpoint
 from audioreason.inference.seeds import sample_seed
 from audioreason.items import Event, Item
 from audioreason.items.controls import control_clip
-from audioreason.runs.play import Ask, Play, recall_all, start
+from audioreason.runs.play import Ask, Play, recall_all, render_item, start
 
 POLL = 0.2  # seconds
 _WORDS = {
@@ -83,6 +84,11 @@ def ask(
     elif ablation != "no audio" and source is not None:
         clip = session.prepared(source)
     seed = variant.seed()
+    try:
+        render_item(variant.prompt(), picked.item)
+    except PromptError as error:
+        st.toast(plain(str(error)), icon=":material/error:")
+        return []
     return [
         start(
             session.workspace(),
@@ -120,9 +126,11 @@ def stop(ids: Sequence[str]) -> None:
         session.hub().stop(one)
 
 
-def live(ids: Sequence[str], picked: Picked, *, key: str, height: int) -> None:
-    """Draw the answers of one request to the model, updating while they stream."""
-    active = any(not play.finished for play in plays(ids))
+def live(ids: Sequence[str], picked: Picked, *, key: str, height: int, active: bool) -> None:
+    """Draw the answers of one request to the model, updating while they stream.
+
+    `active` is what the rest of the page was drawn with: if it is over by now, the page is drawn again.
+    """
     st.fragment(_draw, run_every=POLL if active else None)(tuple(ids), picked, key, height, active)
 
 

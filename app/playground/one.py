@@ -24,6 +24,7 @@ def one() -> None:
     variant.restore(st.query_params.get("prompt"))
     ids = answer.ids_of()
     found = answer.plays(ids)
+    active = any(not play.finished for play in found)
     with left:
         picked = pick()
         if picked is None:
@@ -34,10 +35,10 @@ def one() -> None:
         show_gold(picked)
         _earlier(picked)
     with middle:
-        _controls(variant, picked, ids, any(not play.finished for play in found))
+        _controls(variant, picked, ids, active)
         editor.edit(variant, picked)
     with right:
-        answer.live(ids, picked, key="one", height=_HEIGHT)
+        answer.live(ids, picked, key="one", height=_HEIGHT, active=active)
         _again(variant, picked, bool(found))
 
 
