@@ -1,0 +1,62 @@
+"""Every page's action as a command. Contents: `running` (eval, runs, score, show, import, export),
+`prompting` (prompts), `datasets` (data, soundcheck), `system` (lab, serve, doctor), `working` (jobs).
+
+Commands import what they need when they run, so that `audioreason --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from audioreason.cli import datasets, prompting, running, system, working
+from audioreason.errors import LabError
+
+app = typer.Typer(
+    name="audioreason",
+    help="A lab for making audio language models reason better.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def _options(
+    workspace: Annotated[
+        str | None,
+        typer.Option(
+            "--workspace", "-w", help="The lab's folder (default ./workspace or AUDIOREASON_WORKSPACE)."
+        ),
+    ] = None,
+) -> None:
+    if workspace:
+        os.environ["AUDIOREASON_WORKSPACE"] = workspace
+
+
+system.register(app)
+running.register(app)
+app.add_typer(prompting.app, name="prompts")
+app.add_typer(datasets.app, name="data")
+app.add_typer(datasets.soundcheck, name="soundcheck")
+app.add_typer(working.app, name="jobs")
+
+
+def main() -> None:
+    """Run the command line; a LabError becomes one sentence on stderr and exit status 1."""
+    try:
+        app()
+    except LabError as error:
+        sys.stderr.write(f"{error.message}\n")
+        if error.hint:
+            sys.stderr.write(f"  {error.hint}\n")
+        sys.exit(1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,137 @@
+"""What `audioreason doctor` looks at: one check, one sentence, and what to do when it is not well."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from audioreason.workspace import Workspace, shipped
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the doctor's report."""
+
+    name: str
+    state: Literal["ok", "warn", "fail"]
+    sentence: str
+
+
+def run_checks(workspace: Workspace) -> list[Check]:
+    """Check python, packages, the embedded model, the workspace, endpoints, and what a GPU machine adds."""
+    return [
+        _python(),
+        *_packages(),
+        _embedded_model(),
+        _workspace(workspace),
+        *_endpoints(workspace),
+        _gpu(),
+        _vllm(),
+    ]
+
+
+def _python() -> Check:
+    fits = (3, 11) <= sys.version_info < (3, 14)
+    sentence = f"Python {platform.python_version()} at {sys.executable}"
+    return Check(
+        "python", "ok" if fits else "fail", sentence if fits else f"{sentence}; 3.11 to 3.13 is needed."
+    )
+
+
+def _packages() -> Iterator[Check]:
+    wanted = {
+        "": (
+            "streamlit",
+            "duckdb",
+            "altair",
+            "pandas",
+            "librosa",
+            "openai",
+            "soundfile",
+            "av",
+            "espeakng-loader",
+        ),
+        "local": ("torch", "transformers"),
+        "train": ("peft", "bitsandbytes"),
+        "optimize": ("dspy",),
+    }
+    for extra, names in wanted.items():
+        found, missing = [], []
+        for name in names:
+            try:
+                found.append(f"{name} {importlib.metadata.version(name)}")
+            except importlib.metadata.PackageNotFoundError:
+                missing.append(name)
+        title = f"packages [{extra}]" if extra else "packages"
+        if not missing:
+            yield Check(title, "ok", ", ".join(found))
+        elif extra:
+            yield Check(
+                title, "warn", f"{', '.join(missing)} not installed: pip install 'audioreason[{extra}]'"
+            )
+        else:
+            yield Check(title, "fail", f"{', '.join(missing)} not installed: run `make install` again.")
+
+
+def _embedded_model() -> Check:
+    folder = shipped("pocket-listener")
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        return Check("embedded model", "fail", f"No weights in {folder}: the checkout is incomplete.")
+    size = sum(path.stat().st_size for path in weights) / 1e6
+    if importlib.util.find_spec("torch") is None:
+        return Check("embedded model", "warn", "Pocket Listener is here, but torch is not: it cannot run.")
+    return Check("embedded model", "ok", f"Pocket Listener, {size:.1f} MB, at {folder}")
+
+
+def _workspace(workspace: Workspace) -> Check:
+    free = shutil.disk_usage(workspace.root).free / 1e9
+    state: Literal["ok", "warn"] = "ok" if free > 2 else "warn"
+    return Check("workspace", state, f"{workspace.root}, {free:.1f} GB free")
+
+
+def _endpoints(workspace: Workspace) -> Iterator[Check]:
+    from audioreason.inference.endpoint import load_endpoints
+    from audioreason.inference.probe import endpoint_status
+
+    endpoints = load_endpoints(workspace)
+    if not endpoints:
+        yield Check("endpoints", "ok", "None set: the embedded model answers.")
+    for endpoint in endpoints:
+        status = endpoint_status(endpoint)
+        if status.error is not None:
+            yield Check(f"endpoint {endpoint.name}", "warn", status.error)
+        else:
+            models = ", ".join(status.models) or "no model"
+            milliseconds = f" in {1000 * status.seconds:.0f} ms" if status.seconds is not None else ""
+            yield Check(f"endpoint {endpoint.name}", "ok", f"{models} answers{milliseconds}")
+
+
+def _gpu() -> Check:
+    if importlib.util.find_spec("torch") is None:
+        return Check("gpu", "ok", "torch is not installed; not looked for.")
+    import torch
+
+    if torch.cuda.is_available():
+        free, total = torch.cuda.mem_get_info()
+        return Check(
+            "gpu", "ok", f"{torch.cuda.get_device_name()}, {free / 1e9:.0f} of {total / 1e9:.0f} GB free"
+        )
+    return Check("gpu", "ok", "None: the embedded model runs on the processor; the 30B model needs one.")
+
+
+def _vllm() -> Check:
+    path = os.environ.get("AUDIOREASON_VLLM")
+    if not path:
+        return Check("vllm", "ok", "AUDIOREASON_VLLM is not set; `make vllm` on a GPU machine installs it.")
+    if Path(path).is_file() and os.access(path, os.X_OK):
+        return Check("vllm", "ok", path)
+    return Check("vllm", "fail", f"AUDIOREASON_VLLM names {path}, which is not an executable file.")

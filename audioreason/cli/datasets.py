@@ -1,0 +1,154 @@
+"""Commands about data: data import|list|check|split, soundcheck generate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from audioreason.cli.output import Json, either, emit_table, remark, terminal_progress
+from audioreason.workspace import Workspace
+
+if TYPE_CHECKING:
+    from audioreason.items import Finding, ImportReport
+
+app = typer.Typer(help="Datasets: import, list, check, split.", no_args_is_help=True, rich_markup_mode=None)
+imports = typer.Typer(help="Bring a dataset into the workspace.", no_args_is_help=True, rich_markup_mode=None)
+soundcheck = typer.Typer(
+    help="The procedural items the lab ships with.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(imports, name="import")
+
+Name = Annotated[str, typer.Argument(help="Dataset name.")]
+
+
+@imports.command("mmar")
+def import_mmar(
+    meta: Annotated[Path, typer.Option(help="MMAR-meta.json or .jsonl.")],
+    audio: Annotated[Path | None, typer.Option(help="Folder with the clips, if you have them.")] = None,
+    name: Annotated[str, typer.Option()] = "mmar",
+    json: Json = False,
+) -> None:
+    """Import MMAR's metadata, with its clips if there are any."""
+    from audioreason.items import import_mmar as run_import
+
+    _report(run_import(Workspace.open(), meta, audio=audio, name=name), json)
+
+
+@imports.command("folder")
+def import_folder(
+    folder: Annotated[Path, typer.Argument(help="A folder with items.csv or items.jsonl and clips.")],
+    name: Annotated[str, typer.Option(help="Name of the dataset.")],
+    json: Json = False,
+) -> None:
+    """Import your own questions: CSV or JSONL beside wav, flac, mp3, ogg or m4a clips."""
+    from audioreason.items import import_folder as run_import
+
+    _report(run_import(Workspace.open(), folder, name=name), json)
+
+
+@app.command("list")
+def list_all(json: Json = False) -> None:
+    """List the datasets of the workspace and those that came with the lab."""
+    from audioreason.items import list_datasets
+
+    rows = list_datasets(Workspace.open())
+    either(
+        json,
+        [row.to_dict() for row in rows],
+        lambda: emit_table(
+            ("name", "kind", "items", "clips", "hash", "title"),
+            [(r.name, r.kind, r.items, r.clips, r.hash, r.title) for r in rows],
+            right=("items", "clips"),
+        ),
+    )
+
+
+@app.command("check")
+def check(name: Name, json: Json = False) -> None:
+    """Validate a dataset item by item."""
+    from audioreason.items import load_dataset, validate
+
+    _findings(validate(load_dataset(Workspace.open(), name)), json)
+
+
+@app.command("split")
+def split(name: Name, json: Json = False) -> None:
+    """Show the stored split of a dataset, made on first use."""
+    from audioreason.items import load_dataset, load_splits
+
+    splits = load_splits(load_dataset(Workspace.open(), name))
+    either(
+        json,
+        splits,
+        lambda: emit_table(
+            ("split", "items"), [(key, len(ids)) for key, ids in splits.items()], right=("items",)
+        ),
+    )
+
+
+@soundcheck.command("generate")
+def generate(
+    name: Annotated[str, typer.Option(help="Name of the new dataset.")] = "soundcheck-train",
+    n: Annotated[int, typer.Option("--n", min=1, help="Number of items.")] = 200,
+    families: Annotated[str | None, typer.Option(help="Comma-separated families (default: all).")] = None,
+    difficulty: Annotated[int | None, typer.Option(min=1, max=5, help="1 to 5 (default: mixed).")] = None,
+    seed: Annotated[int, typer.Option()] = 0,
+) -> None:
+    """Generate training items from the training namespace; evaluation clips cannot come out."""
+    from audioreason.soundcheck import generate_dataset
+
+    workspace = Workspace.open()
+    with terminal_progress() as progress:
+        generate_dataset(
+            workspace.datasets / name,
+            n,
+            families=families.split(",") if families else None,
+            difficulty=difficulty,
+            seed=seed,
+            progress=progress,
+        )
+    remark(f"{n} items written to {workspace.datasets / name}.")
+
+
+@soundcheck.command("families")
+def list_families(json: Json = False) -> None:
+    """List the task families by layer and subcategory."""
+    from audioreason.soundcheck import families
+
+    rows = list(families().values())
+    either(
+        json,
+        [
+            {"name": f.name, "layer": f.layer, "subcategory": f.subcategory, "held_out": f.held_out}
+            for f in rows
+        ],
+        lambda: emit_table(
+            ("family", "layer", "subcategory", ""),
+            [(f.name, f.layer, f.subcategory, "held out" if f.held_out else "") for f in rows],
+        ),
+    )
+
+
+def _report(outcome: ImportReport, json: bool) -> None:
+    """Print what an import found."""
+    info = outcome.dataset.info
+    remark(f"{info.name}: {len(outcome.dataset.items)} items, hash {info.hash}.")
+    _findings(outcome.findings, json)
+
+
+def _findings(findings: Sequence[Finding], json: bool) -> None:
+    """Print what validation found: a line a finding, grouped by what is wrong."""
+
+    def table() -> None:
+        if not findings:
+            remark("Nothing to report.")
+            return
+        emit_table(
+            ("severity", "what", "item", "message"),
+            [(f.severity, f.code, f.item_id, f.message) for f in findings],
+        )
+
+    either(json, [finding.__dict__ for finding in findings], table)

@@ -1,0 +1,83 @@
+"""Commands about prompts: list, show, render, diff."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from audioreason.cli.output import Json, either, emit_table
+from audioreason.workspace import Workspace
+
+app = typer.Typer(
+    help="Prompt templates: list, show, render, diff.", no_args_is_help=True, rich_markup_mode=None
+)
+
+Name = Annotated[str, typer.Argument(help="Prompt name, alias or .md file.")]
+
+
+@app.command("list")
+def list_all(json: Json = False) -> None:
+    """List the prompts of the workspace and those that came with the lab."""
+    from audioreason.prompts import list_prompts
+
+    prompts = list_prompts([Workspace.open().prompts])
+    value = [
+        {
+            "name": p.name,
+            "version": p.version,
+            "title": p.title,
+            "aliases": list(p.aliases),
+            "parent": p.parent,
+        }
+        for p in prompts
+    ]
+    either(
+        json,
+        value,
+        lambda: emit_table(
+            ("name", "version", "also", "title"),
+            [(p.name, p.version, ", ".join(p.aliases), p.title) for p in prompts],
+        ),
+    )
+
+
+@app.command("show")
+def show(name: Name) -> None:
+    """Print a prompt's file."""
+    from audioreason.prompts import dump_prompt, load_prompt
+
+    print(dump_prompt(load_prompt(name, [Workspace.open().prompts])), end="")
+
+
+@app.command("render")
+def render_item(
+    name: Name,
+    dataset: Annotated[str, typer.Option()] = "soundcheck",
+    item: Annotated[str | None, typer.Option(help="Item id (default: the first).")] = None,
+    json: Json = False,
+) -> None:
+    """Print exactly what would be sent for one item (the clip goes before the user text)."""
+    from audioreason.evaluate import render_for
+    from audioreason.items import load_dataset
+    from audioreason.prompts import load_prompt
+
+    workspace = Workspace.open()
+    data = load_dataset(workspace, dataset)
+    chosen = data[item] if item else data.items[0]
+    rendered = render_for(load_prompt(name, [workspace.prompts]), chosen)
+
+    def plain() -> None:
+        print(f"[system]\n{rendered.system}\n\n[user: {chosen.audio_path or 'no clip'}]\n{rendered.user}")
+
+    either(json, {"item": chosen.id, "system": rendered.system, "user": rendered.user}, plain)
+
+
+@app.command("diff")
+def difference(a: Name, b: Name) -> None:
+    """Print what changes from prompt A to prompt B."""
+    from audioreason.prompts import diff, load_prompt
+
+    folders = [Workspace.open().prompts]
+    for line in diff(load_prompt(a, folders), load_prompt(b, folders)):
+        print(line)

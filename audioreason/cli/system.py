@@ -1,0 +1,104 @@
+"""Commands about the machine: lab, serve, doctor."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from audioreason.cli.output import Json, either, emit_table
+from audioreason.workspace import Workspace, lab_root
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to the program."""
+    app.command("lab")(lab)
+    app.command("serve")(serve)
+    app.command("doctor")(doctor)
+
+
+def lab(
+    port: Annotated[int, typer.Option(help="Port of the lab's page.")] = 8501,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")
+    ] = True,
+) -> None:
+    """Open the lab in a browser; it listens on this machine only."""
+    workspace = Workspace.open()
+    secrets = Path.cwd() / ".streamlit" / "secrets.toml"
+    command = [
+        sys.executable,
+        "-m",
+        "streamlit",
+        "run",
+        "app/main.py",
+        "--server.address=127.0.0.1",
+        f"--server.port={port}",
+        f"--server.headless={'false' if browser else 'true'}",
+        "--browser.gatherUsageStats=false",
+    ]
+    if secrets.is_file():
+        command.append(f"--secrets.files={secrets}")
+    environment = os.environ | {"AUDIOREASON_WORKSPACE": str(workspace.root), **telemetry_off()}
+    # the theme, fonts and pages are found from the lab's own folder, whatever the current one
+    raise typer.Exit(subprocess.call(command, cwd=lab_root(), env=environment))
+
+
+def telemetry_off() -> dict[str, str]:
+    """The environment variables that keep every library we start from calling home."""
+    return {
+        "STREAMLIT_BROWSER_GATHER_USAGE_STATS": "false",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+
+
+def serve(
+    model: Annotated[
+        Path | None, typer.Option(help="Model folder (default: the embedded Pocket Listener).")
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8901,
+    name: Annotated[
+        str | None, typer.Option(help="Model name to answer to (default: the folder's name).")
+    ] = None,
+    allow: Annotated[
+        list[Path] | None,
+        typer.Option("--allow", help="Folder whose clips may be asked for by file:// (repeatable)."),
+    ] = None,
+    reasoning_parser: Annotated[
+        str | None, typer.Option(help="qwen3: answer <think> text as message.reasoning.")
+    ] = None,
+) -> None:
+    """Serve a local audio model behind an OpenAI-compatible API, on this machine only."""
+    from audioreason.engines.server import serve as run_server
+    from audioreason.workspace import shipped
+
+    workspace = Workspace.open()
+    os.environ.update(telemetry_off())
+    run_server(
+        model or shipped("pocket-listener"),
+        port=port,
+        name=name,
+        allowed_media=[*(allow or []), workspace.root, shipped()],
+        reasoning_parser=reasoning_parser,
+    )
+
+
+def doctor(json: Json = False) -> None:
+    """Check this machine: packages, model, workspace, endpoints, GPU; say what to do about each."""
+    from audioreason.cli.checks import run_checks
+
+    checks = run_checks(Workspace.open())
+    either(
+        json,
+        [check.__dict__ for check in checks],
+        lambda: emit_table(("", "what", "found"), [(c.state, c.name, c.sentence) for c in checks]),
+    )
+    if any(check.state == "fail" for check in checks):
+        raise typer.Exit(1)
