@@ -6,6 +6,7 @@ A dataset appears under its name whole or not at all. Knows nothing about how a 
 from __future__ import annotations
 
 import html
+import os
 import secrets
 import shutil
 from collections.abc import Iterable, Sequence
@@ -58,7 +59,7 @@ def generate_dataset(
 
 
 def evaluation_items() -> Iterable[tuple[Item, Samples]]:
-    """The 320 items of the shipped set: 20 a subcategory, four of each difficulty, held-out families among them.
+    """The 320 items of the shipped set: 20 a subcategory, of all difficulties, held-out families among them.
 
     Made in one order in a new process, the clips are the same sample for sample.
     """
@@ -91,13 +92,13 @@ def write_gallery(dataset: Path, page: Path) -> None:
         first.setdefault(item.family or "", item)
     parts = [_GALLERY_HEAD]
     for name, family in families().items():
-        item = first.get(name)
-        if item is None or item.audio_path is None:
+        shown = first.get(name)
+        if shown is None or shown.audio_path is None:
             continue
-        source = Path(_relative(dataset / item.audio_path, page.parent))
+        source = Path(os.path.relpath((dataset / shown.audio_path).resolve(), page.parent.resolve()))
         choices = "".join(
-            f"<li{' class=gold' if index == item.gold else ''}>{html.escape(choice)}</li>"
-            for index, choice in enumerate(item.choices)
+            f"<li{' class=gold' if index == shown.gold else ''}>{html.escape(choice)}</li>"
+            for index, choice in enumerate(shown.choices)
         )
         held = " · never trained on" if family.held_out else ""
         parts.append(
@@ -105,7 +106,7 @@ def write_gallery(dataset: Path, page: Path) -> None:
             f"<p class=where>{html.escape(family.layer)} · {html.escape(family.subcategory)}{held}</p>"
             f"<p>{html.escape(family.about)}</p>"
             f'<audio controls preload=none src="{html.escape(source.as_posix())}"></audio>'
-            f"<p><b>{html.escape(item.question)}</b></p><ol type=A>{choices}</ol></article>"
+            f"<p><b>{html.escape(shown.question)}</b></p><ol type=A>{choices}</ol></article>"
         )
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text("\n".join([*parts, "</main></html>\n"]), encoding="utf-8")
@@ -146,15 +147,10 @@ def _write(
     return folder
 
 
-def _relative(path: Path, start: Path) -> str:
-    import os
-
-    return os.path.relpath(path.resolve(), start.resolve())
-
-
 _GALLERY_HEAD = """<!doctype html><html lang=en><meta charset=utf-8><title>Soundcheck</title>
 <style>
-:root{color-scheme:light dark}body{font:14px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem}
+:root{color-scheme:light dark}
+body{font:14px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem}
 main{display:grid;grid-template-columns:repeat(auto-fill,minmax(20rem,1fr));gap:1.25rem}
 article{border-top:1px solid #8884;padding-top:.5rem}h2{font-size:1rem;margin:.2rem 0}
 .where{color:#777;margin:0}audio{width:100%;height:36px}.gold{font-weight:600;color:#0e7c6b}ol{padding-left:1.4rem}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from audioreason.soundcheck.synth import SR, Random, Samples, noise, quick
+from audioreason.soundcheck.synth import SR, Random, Samples, as_samples, noise, quick, total
 
 
 def gain(db: float) -> float:
@@ -30,7 +30,7 @@ def reverb(rng: Random, sound: Samples, decay: float, wet: float) -> Samples:
     tail /= np.sqrt((tail**2).sum()) + 1e-9
     size = quick(len(sound) + n)
     wash = np.fft.irfft(np.fft.rfft(sound, size) * np.fft.rfft(tail, size), size)[: len(sound)]
-    return (sound + wet * wash).astype(np.float32)
+    return as_samples(sound + wet * wash)
 
 
 def echo(sound: Samples, delay: float, repeats: int, factor: float) -> Samples:
@@ -46,7 +46,7 @@ def echo(sound: Samples, delay: float, repeats: int, factor: float) -> Samples:
 def clip(sound: Samples, drive: float) -> Samples:
     """Hard clipping: amplified `drive` times into a ceiling of the former peak."""
     peak = float(np.abs(sound).max()) or 1.0
-    return np.clip(sound * drive, -peak, peak).astype(np.float32)
+    return as_samples(np.clip(sound * drive, -peak, peak))
 
 
 def quantise(sound: Samples, bits: int) -> Samples:
@@ -57,15 +57,15 @@ def quantise(sound: Samples, bits: int) -> Samples:
     pressed = np.sign(x) * np.log1p(mu * np.abs(x)) / np.log1p(mu)
     steps = 2 ** (bits - 1)
     pressed = np.round(pressed * steps) / steps
-    return (peak * np.sign(pressed) * np.expm1(np.abs(pressed) * np.log1p(mu)) / mu).astype(np.float32)
+    return as_samples(peak * np.sign(pressed) * np.expm1(np.abs(pressed) * np.log1p(mu)) / mu)
 
 
 def hum(rng: Random, n: int) -> Samples:
     """Mains hum: 50 or 60 Hz with harmonics, unit variance."""
     t = np.arange(n) / SR
     f = rng.choice([50.0, 60.0])
-    sound = sum(np.sin(2 * np.pi * f * k * t + rng.uniform(0, 6)) / k**0.5 for k in (1, 2, 3, 5))
-    return (sound / sound.std()).astype(np.float32)
+    sound = total(np.sin(2 * np.pi * f * k * t + rng.uniform(0, 6)) / k**0.5 for k in (1, 2, 3, 5))
+    return as_samples(sound / sound.std())
 
 
 def hiss(rng: Random, n: int) -> Samples:
@@ -77,7 +77,7 @@ def crackle(rng: Random, n: int) -> Samples:
     """Sparse clicks as of a scratched record, unit variance."""
     clicks = (rng.random(n) < 0.0012) * rng.choice([-1.0, 1.0], n) * rng.uniform(0.5, 1, n)
     sound = np.convolve(clicks, np.exp(-np.arange(24) / 5))[:n]
-    return (sound / (sound.std() + 1e-9)).astype(np.float32)
+    return as_samples(sound / (sound.std() + 1e-9))
 
 
 def distant(rng: Random, sound: Samples, metres: float) -> Samples:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from audioreason.soundcheck.synth import SR, Random, Samples, noise, seconds, shaped, sweep
+from audioreason.soundcheck.synth import SR, Random, Samples, noise, seconds, shaped, sweep, total
 
 INTERVALS = {
     "a minor second": 1,
@@ -30,13 +29,13 @@ def plucked(rng: Random, f: float, duration: float) -> Samples:
     t = seconds(duration)
     partials = [k for k in range(1, 13) if k * f < SR / 2]
     bite = rng.uniform(0.8, 1.2)
-    return shaped(sum(np.exp(-t * (2 + 0.9 * k)) * sweep(t, f * k) / k**bite for k in partials), 0.002)
+    return shaped(total(np.exp(-t * (2 + 0.9 * k)) * sweep(t, f * k) / k**bite for k in partials), 0.002)
 
 
 def organ(rng: Random, f: float, duration: float) -> Samples:
     t = seconds(duration)
     return shaped(
-        sum(a * sweep(t, f * k) for k, a in ((1, 1), (2, 0.7), (3, 0.35), (4, 0.4), (6, 0.2))), 0.02, 0.04
+        total(a * sweep(t, f * k) for k, a in ((1, 1), (2, 0.7), (3, 0.35), (4, 0.4), (6, 0.2))), 0.02, 0.04
     )
 
 
@@ -62,7 +61,7 @@ def marimba(rng: Random, f: float, duration: float) -> Samples:
 def reed(rng: Random, f: float, duration: float) -> Samples:
     """A reed such as a clarinet's: odd harmonics only."""
     t = seconds(duration)
-    return shaped(sum(sweep(t, f * k) / k for k in (1, 3, 5, 7, 9) if k * f < SR / 2), 0.03, 0.04)
+    return shaped(total(sweep(t, f * k) / k for k in (1, 3, 5, 7, 9) if k * f < SR / 2), 0.03, 0.04)
 
 
 def brass(rng: Random, f: float, duration: float) -> Samples:
@@ -70,7 +69,7 @@ def brass(rng: Random, f: float, duration: float) -> Samples:
     t = seconds(duration)
     swell = 1 - np.exp(-t * 12)
     partials = [k for k in range(1, 11) if k * f < SR / 2]
-    return shaped(sum(swell**k * sweep(t, f * k) / k**0.4 for k in partials), 0.02, 0.05)
+    return shaped(total(swell**k * sweep(t, f * k) / k**0.4 for k in partials), 0.02, 0.05)
 
 
 INSTRUMENTS: dict[str, Callable[[Random, float, float], Samples]] = {
@@ -123,8 +122,11 @@ MORSE = {
 }
 
 
-def morse(text: str, unit: float, f: float) -> tuple[npt.NDArray[np.float32], list[tuple[float, float, str]]]:
-    """A word in Morse code and its marks (start, end, "short tone" or "long tone"). Source: ITU-R M.1677-1."""
+def morse(text: str, unit: float, f: float) -> tuple[Samples, list[tuple[float, float, str]]]:
+    """A word in Morse code and its marks (start, end, "short tone" or "long tone").
+
+    Source: ITU-R M.1677-1.
+    """
     marks: list[tuple[float, float, str]] = []
     at = 0.0
     for character in text:

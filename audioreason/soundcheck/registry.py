@@ -172,7 +172,7 @@ def sample_items(
     namespace: str = "train",
     held_out: bool = False,
 ) -> Iterator[tuple[Item, Samples]]:
-    """`n` items, families in turn; difficulty fixed or mixed. Held-out families come only when named or asked for.
+    """`n` items, families in turn; difficulty fixed or mixed. Held-out families come only if asked for.
 
     Raises:
         ItemError: for unknown families or values.

@@ -22,7 +22,7 @@ class Scene:
         self.events: list[Event] = []
 
     def add(self, sound: Samples, at: float, label: str | None = None, level: float = 1.0) -> float:
-        """Mix in a sound at a time in seconds; with a label it becomes an event. Returns its end in seconds."""
+        """Mix in a sound at a time; with a label it becomes an event. Returns its end. Times in seconds."""
         start = int(at * SR)
         part = sound[: max(0, len(self.samples) - start)]
         self.samples[start : start + len(part)] += (level * part).astype(np.float32)

@@ -5,7 +5,8 @@ Every function takes a random generator and returns float32 samples at 16 kHz, p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,16 @@ def seconds(duration: float) -> npt.NDArray[np.float64]:
     return np.arange(int(duration * SR)) / SR
 
 
+def as_samples(sound: npt.NDArray[Any]) -> Samples:
+    """A sound as float32."""
+    return np.asarray(sound, dtype=np.float32)
+
+
+def total(parts: Iterable[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    """The sum of partials, added one after another."""
+    return np.asarray(sum(parts), dtype=np.float64)
+
+
 def shaped(sound: npt.NDArray[np.float64], attack: float = 0.004, release: float = 0.02) -> Samples:
     """A sound with short ramps at its ends (seconds) so that it does not click, scaled to peak 1."""
     n = len(sound)
@@ -27,7 +38,7 @@ def shaped(sound: npt.NDArray[np.float64], attack: float = 0.004, release: float
     sound = sound.copy()
     sound[:rise] *= np.linspace(0, 1, rise)
     sound[n - fall :] *= np.linspace(1, 0, fall)
-    return (sound / (np.abs(sound).max() + 1e-9)).astype(np.float32)
+    return as_samples(sound / (np.abs(sound).max() + 1e-9))
 
 
 def quick(n: int) -> int:
@@ -46,7 +57,7 @@ def noise(
     if tilt:
         spectrum *= (np.maximum(frequency, 20) / 1000) ** (tilt / 6.02)
     sound = np.fft.irfft(spectrum, whole)[:n]
-    return sound / (sound.std() + 1e-9)
+    return np.asarray(sound / (sound.std() + 1e-9))
 
 
 def sweep(t: npt.NDArray[np.float64], frequency: npt.NDArray[np.float64] | float) -> npt.NDArray[np.float64]:
@@ -57,7 +68,7 @@ def sweep(t: npt.NDArray[np.float64], frequency: npt.NDArray[np.float64] | float
 def bell(rng: Random) -> Samples:
     t, f = seconds(rng.uniform(0.5, 0.8)), rng.uniform(700, 1300)
     partials = ((1, 1), (2.0, 0.6), (2.76, 0.5), (5.4, 0.25))
-    return shaped(sum(a * np.exp(-t * 4 * r**0.5) * sweep(t, f * r) for r, a in partials))
+    return shaped(total(a * np.exp(-t * 4 * r**0.5) * sweep(t, f * r) for r, a in partials))
 
 
 def knock(rng: Random) -> Samples:
@@ -69,14 +80,14 @@ def knock(rng: Random) -> Samples:
 def glass(rng: Random) -> Samples:
     t, f = seconds(rng.uniform(0.3, 0.45)), rng.uniform(2600, 3600)
     return shaped(
-        sum(a * np.exp(-t * 11) * sweep(t, f * r) for r, a in ((1, 1), (1.47, 0.7), (2.09, 0.4))), 0.001
+        total(a * np.exp(-t * 11) * sweep(t, f * r) for r, a in ((1, 1), (1.47, 0.7), (2.09, 0.4))), 0.001
     )
 
 
 def bark(rng: Random) -> Samples:
     t, f = seconds(rng.uniform(0.18, 0.28)), rng.uniform(330, 560)
     pitch = f * (1.25 - 1.6 * np.abs(t / t[-1] - 0.35))
-    voice = sum(sweep(t, pitch * k) / k for k in range(1, 9))
+    voice = total(sweep(t, pitch * k) / k for k in range(1, 9))
     return shaped((voice + 0.9 * noise(rng, len(t), 500, 3000)) * np.sin(np.pi * t / t[-1]).clip(0) ** 0.7)
 
 
@@ -93,7 +104,7 @@ def drum(rng: Random) -> Samples:
 
 def clap(rng: Random) -> Samples:
     t = seconds(0.14)
-    bursts = sum(np.exp(-np.maximum(t - at, 0) * 70) * (t >= at) for at in (0, 0.011, 0.022))
+    bursts = total(np.exp(-np.maximum(t - at, 0) * 70) * (t >= at) for at in (0, 0.011, 0.022))
     return shaped(bursts * noise(rng, len(t), 700, 4500), 0.001)
 
 
@@ -110,7 +121,7 @@ def drop(rng: Random) -> Samples:
 
 def horn(rng: Random) -> Samples:
     t, f = seconds(rng.uniform(0.45, 0.7)), rng.uniform(330, 440)
-    return shaped(np.tanh(sum(sweep(t, f * k) / k**0.6 for k in (1, 1.26, 2, 2.52, 3))), 0.02, 0.04)
+    return shaped(np.tanh(total(sweep(t, f * k) / k**0.6 for k in (1, 1.26, 2, 2.52, 3))), 0.02, 0.04)
 
 
 def chirp(rng: Random) -> Samples:
@@ -135,7 +146,7 @@ def meow(rng: Random) -> Samples:
     t, f = seconds(rng.uniform(0.5, 0.7)), rng.uniform(480, 640)
     pitch = f * (1 + 0.35 * np.sin(np.pi * t / t[-1]))
     opening = np.sin(np.pi * t / t[-1]).clip(0)
-    return shaped(sum(sweep(t, pitch * k) * opening ** (0.6 * k) / k**0.8 for k in range(1, 7)), 0.04, 0.08)
+    return shaped(total(sweep(t, pitch * k) * opening ** (0.6 * k) / k**0.8 for k in range(1, 7)), 0.04, 0.08)
 
 
 SOUNDS: dict[str, Callable[[Random], Samples]] = {
@@ -159,7 +170,7 @@ SOUNDS: dict[str, Callable[[Random], Samples]] = {
 def rain(rng: Random, n: int) -> npt.NDArray[np.float64]:
     drops = (rng.random(n) < 0.004) * rng.uniform(0.5, 3, n)
     kernel = np.exp(-np.arange(60) / 9) * np.sin(np.arange(60) * rng.uniform(1.0, 1.7))
-    return 0.5 * noise(rng, n, 1500, 7800) + 2 * np.convolve(drops, kernel)[:n]
+    return np.asarray(0.5 * noise(rng, n, 1500, 7800) + 2 * np.convolve(drops, kernel)[:n])
 
 
 def wind(rng: Random, n: int) -> npt.NDArray[np.float64]:
@@ -199,13 +210,13 @@ def crickets(rng: Random, n: int) -> npt.NDArray[np.float64]:
 def fire(rng: Random, n: int) -> npt.NDArray[np.float64]:
     cracks = (rng.random(n) < 0.0009) * rng.uniform(1, 8, n)
     burst = np.exp(-np.arange(120) / 22) * rng.standard_normal(120)
-    return 0.35 * noise(rng, n, 60, 700, -5) + np.convolve(cracks, burst)[:n]
+    return np.asarray(0.35 * noise(rng, n, 60, 700, -5) + np.convolve(cracks, burst)[:n])
 
 
 def engine(rng: Random, n: int) -> npt.NDArray[np.float64]:
     t, f = np.arange(n) / SR, rng.uniform(28, 42)
     wobble = f * (1 + 0.01 * np.sin(2 * np.pi * 3 * t))
-    return sum(sweep(t, wobble * k) / k**0.8 for k in range(1, 14)) + 0.25 * noise(rng, n, 100, 2000, -4)
+    return total(sweep(t, wobble * k) / k**0.8 for k in range(1, 14)) + 0.25 * noise(rng, n, 100, 2000, -4)
 
 
 SCENES: dict[str, Callable[[Random, int], npt.NDArray[np.float64]]] = {

@@ -282,7 +282,8 @@ def interval(d: Draw) -> Draft:
     wrong = others[:3] if d.difficulty >= 3 else d.some(others, 3)
     return Draft(
         question, gold.capitalize(), [n.capitalize() for n in wrong], scene.finish(min(d.difficulty, 4)),
-        scene.events, f"The second note is {INTERVALS[gold]} semitones {'above' if up else 'below'} the first.",
+        scene.events,
+        f"The second note is {INTERVALS[gold]} semitones {'above' if up else 'below'} the first.",
     )  # fmt: skip
 
 

@@ -137,7 +137,8 @@ def dialled(d: Draw) -> Draft:
         ]
     )
     return Draft(
-        question, " ".join(keys), [" ".join(other) for other in wrong], scene.finish(d.difficulty), scene.events,
+        question, " ".join(keys), [" ".join(other) for other in wrong], scene.finish(d.difficulty),
+        scene.events,
         f"Key by key: {' '.join(keys)}.",
     )  # fmt: skip
 
@@ -232,7 +233,7 @@ def question_or_statement(d: Draw) -> Draft:
         for k in range(count)
     ]
     scene = _spoken(d, parts)
-    names = ["The first", "The second", "The third"][:count] + ["None of them"]
+    names = [*("The first", "The second", "The third")[:count], "None of them"]
     question = d.pick(
         [
             "The same words are said several times. Which time are they a question?",

@@ -109,7 +109,7 @@ def cleaner_half(d: Draw) -> Draft:
 
 @family("broken_rhythm", "Anomaly Detection", "music")
 def broken_rhythm(d: Draw) -> Draft:
-    """A steady beat with one thing wrong: late, missing, doubled or a different sound; subtler when harder."""
+    """A steady beat with one thing wrong: late, missing, doubled or another sound; subtler when harder."""
     name, other = d.some(["drum", "clap", "knock", "water drop", "bell"], 2)
     beats, period = 7, d.rng.uniform(0.42, 0.6)
     at = int(d.rng.integers(2, beats - 1))

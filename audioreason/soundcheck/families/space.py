@@ -7,7 +7,7 @@ import numpy as np
 from audioreason.soundcheck import effects
 from audioreason.soundcheck.registry import Draft, Draw, family
 from audioreason.soundcheck.scene import Scene
-from audioreason.soundcheck.synth import SCENES, SOUNDS, SR, Samples
+from audioreason.soundcheck.synth import SCENES, SOUNDS, SR, Samples, as_samples
 from audioreason.soundcheck.words import ORDINALS
 
 MOVES = {
@@ -20,7 +20,7 @@ MOVES = {
 
 def _texture(d: Draw, name: str, duration: float) -> Samples:
     sound = SCENES[name](d.rng, int(duration * SR))
-    return (0.2 * sound / (sound.std() + 1e-9)).astype(np.float32)
+    return as_samples(0.2 * sound / (sound.std() + 1e-9))
 
 
 @family("scene", "Environmental Perception and Reasoning")
@@ -42,8 +42,8 @@ def scene(d: Draw) -> Draft:
         ]
     )
     return Draft(
-        question, names[0].capitalize(), [n.capitalize() for n in names[1:]], place.finish(max(1, d.difficulty - 2)),
-        place.events, f"The steady background is {names[0]}.",
+        question, names[0].capitalize(), [n.capitalize() for n in names[1:]],
+        place.finish(max(1, d.difficulty - 2)), place.events, f"The steady background is {names[0]}.",
     )  # fmt: skip
 
 
@@ -102,7 +102,8 @@ def room(d: Draw) -> Draft:
     )
     tail = "dies at once" if not decay else f"rings for about {decay:.1f} s"
     return Draft(
-        question, gold, [name for name in ROOMS if name != gold], place.finish(min(d.difficulty, 3)), place.events,
+        question, gold, [name for name in ROOMS if name != gold], place.finish(min(d.difficulty, 3)),
+        place.events,
         f"Each {name} {tail}.",
     )  # fmt: skip
 
