@@ -61,7 +61,7 @@ def generate_dataset(
 def evaluation_items() -> Iterable[tuple[Item, Samples]]:
     """The 320 items of the shipped set: 20 a subcategory, of all difficulties, held-out families among them.
 
-    Made in one order in a new process, the clips are the same sample for sample.
+    Items repeat exactly, and so do clips without speech; speech repeats in words, voices and times.
     """
     for subcategory in SUBCATEGORIES:
         names = [name for name, family in families().items() if family.subcategory == subcategory]

@@ -1,8 +1,8 @@
 """Speech by eSpeak NG, carried in a wheel: several speakers, languages, speeds and melodies.
 
-One synthesiser a process, called from one thread at a time. It carries its phase from one utterance to the
-next, so samples repeat exactly only in a new process that says the same things in the same order; words,
-times and voices always repeat. Knows nothing about questions.
+One synthesiser a process, called from one thread at a time. Words, times and voices repeat; the samples of
+speech do not quite, because eSpeak NG carries noise and phase from one utterance to the next. Knows nothing
+about questions.
 """
 
 from __future__ import annotations
