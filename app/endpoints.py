@@ -14,6 +14,7 @@ from app.widgets.trace import Section, parts, trace
 from audioreason.errors import LabError
 from audioreason.inference.endpoint import (
     Endpoint,
+    Transport,
     choose_endpoint,
     default_endpoint,
     load_endpoints,
@@ -22,7 +23,7 @@ from audioreason.inference.endpoint import (
 )
 from audioreason.items import Dataset, Item, list_datasets
 
-_TRANSPORTS = {
+_TRANSPORTS: dict[Transport, str] = {
     "auto": "find out",
     "file": "by file (the server shares this disk)",
     "input_audio": "inside the request",

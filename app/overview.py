@@ -53,7 +53,7 @@ def latest_runs(dataset: str | None) -> None:
             "low": here["strict_low"],
             "high": here["strict_high"],
             "n": here["rated"],
-            "note": [_note(row.created, row.status) for row in here.itertuples(index=False)],
+            "note": [_note(str(row.created), str(row.status)) for row in here.itertuples(index=False)],
         }
     )
     st.altair_chart(leaderboard(frame, palette()), width="stretch")
@@ -68,7 +68,7 @@ def _labels(runs: pd.DataFrame) -> list[str]:
     seen: dict[str, int] = {}
     labels = []
     for row in runs.itertuples(index=False):
-        name = f"{row.prompt or row.kind} {str(row.prompt_version or '')[:4]}".strip()
+        name = f"{row.prompt or row.kind!s} {str(row.prompt_version or '')[:4]}".strip()
         if models:
             name = f"{name} · {row.model}"
         seen[name] = seen.get(name, 0) + 1

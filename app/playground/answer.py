@@ -6,6 +6,7 @@ Polls the hub five times a second while something streams; a rerun or a refresh 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import streamlit as st
 
@@ -22,11 +23,12 @@ from audioreason.answers import Parsed, parse
 from audioreason.errors import PromptError
 from audioreason.inference.endpoint import Endpoint
 from audioreason.inference.seeds import sample_seed
-from audioreason.items import Event, Item
+from audioreason.items import Event
 from audioreason.items.controls import control_clip
 from audioreason.runs.play import Ask, Play, recall_all, render_item, start
 
 POLL = 0.2  # seconds
+Ablation = Literal["", "silence", "noise", "other clip", "no audio"]
 _WORDS = {
     "correct": ":green[right]",
     "wrong": ":red[wrong]",
@@ -59,7 +61,7 @@ def plays(ids: Sequence[str]) -> list[Play]:
 
 
 def ask(
-    variant: Variant, picked: Picked, samples: int, ablation: str = "", other: Picked | None = None
+    variant: Variant, picked: Picked, samples: int, ablation: Ablation = "", other: Picked | None = None
 ) -> list[str]:
     """Start `samples` generations of a variant on an item and return their ids.
 
@@ -76,9 +78,8 @@ def ask(
         return []
     clip = None
     source = picked.dataset.clip(picked.item)
-    if ablation in ("silence", "noise"):
-        kind = "silence" if ablation == "silence" else "noise"
-        clip = control_clip(kind, picked.clip.seconds or 5.0, session.workspace().cache)
+    if ablation == "silence" or ablation == "noise":
+        clip = control_clip(ablation, picked.clip.seconds or 5.0, session.workspace().cache)
     elif ablation == "other clip" and other is not None and (found := other.dataset.clip(other.item)):
         clip = session.prepared(found)
     elif ablation != "no audio" and source is not None:
@@ -144,7 +145,7 @@ def _draw(ids: tuple[str, ...], picked: Picked, key: str, height: int, was_activ
         _spread(found, picked, key, len(ids))
     missing = "This generation is not known in this workspace." if ids else ""
     trace(
-        sections(play, picked.item.events, picked.clip.seconds) if play else [],
+        sections(play, picked) if play else [],
         key=f"trace_{key}",
         clip=picked.clip.id,
         height=height,
@@ -217,7 +218,7 @@ def verdict(play: Play, hidden: bool) -> tuple[str, str]:
         )
     if hidden or play.item.gold is None:
         word = ":gray[gold hidden]" if hidden else ":gray[no gold]"
-        return f"{choice}{word}", f":small[:gray[{_ablated(play)}resolved by {_rule(play)}]]"
+        return f"{choice}{word}", f":small[:gray[{_ablated(play)}{_rule(play)}]]"
     scores = f"strict {int(bool(result.strict))} · official {int(bool(result.official))}"
     return f"{choice}{word}", f":small[:gray[{_ablated(play)}{scores} · {_rule(play)}]]"
 
@@ -232,16 +233,17 @@ def _ablated(play: Play) -> str:
     return f"with {play.ablation} · " if play.ablation else ""
 
 
-def sections(play: Play, events: Sequence[Event], seconds: float) -> list[Section]:
-    """The answer's sections as far as they have come."""
+def sections(play: Play, picked: Picked) -> list[Section]:
+    """The answer's sections as far as they have come; events are marked unless that would give gold away."""
+    seconds = picked.clip.seconds
     parsed = play.score.parsed if play.state != "failed" else _partial(play)
-    heard = () if play.ablation else events
+    heard: Sequence[Event] = () if play.ablation or picked.hidden else picked.item.events
     found = []
     if parsed.thinking:
         found.append(Section("Thinking", parts(parsed.thinking, seconds), "quiet"))
     for name, text in parsed.sections.items():
-        tone = "strong" if name == "ANSWER" else ""
-        found.append(Section(name, parts(text, seconds, heard if name == "HEARD" else ()), tone))
+        marked = parts(text, seconds, heard if name == "HEARD" else ())
+        found.append(Section(name, marked, "strong" if name == "ANSWER" else ""))
     if not parsed.sections and (visible := _visible(play.raw.content or "")):
         found.append(Section("Text", parts(visible, seconds, heard)))
     if play.error:
@@ -283,12 +285,14 @@ def cost(play: Play | None, brief: bool = False) -> None:
     st.markdown(f":small[:gray[{' · '.join(words)}]]")
 
 
-def cues(item: Item, play: Play | None) -> list[Cue]:
-    """The item's events for the player, teal where HEARD names them."""
+def cues(picked: Picked, play: Play | None) -> list[Cue]:
+    """The item's events for the player, teal where HEARD names them; none while its gold is hidden."""
+    if picked.hidden:
+        return []
     heard = ""
     if play is not None and play.finished and not play.ablation:
         heard = play.score.parsed.sections.get("HEARD", "").casefold()
     return [
         Cue(e.start, e.end, e.label, "right" if heard and e.label.casefold() in heard else "plain")
-        for e in item.events
+        for e in picked.item.events
     ]

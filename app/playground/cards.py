@@ -95,14 +95,14 @@ def _shown(plays: list[Play]) -> Play | None:
 def _texts(play: Play | None, picked: Picked) -> dict[str, str]:
     if play is None:
         return {}
-    sections = answer.sections(play, (), picked.clip.seconds)
+    sections = answer.sections(play, picked)
     return {section.name: "".join(part["text"] for part in section.parts) for section in sections}
 
 
 def _sections(play: Play | None, picked: Picked, reference: dict[str, str] | None) -> list[Section]:
     if play is None:
         return []
-    sections = answer.sections(play, picked.item.events, picked.clip.seconds)
+    sections = answer.sections(play, picked)
     if len(sections) > 1 and sections[0].name == "Thinking":
         sections = sections[1:]  # a card is narrow: the thinking is on the main view
     if reference is None or not play.finished:

@@ -31,7 +31,7 @@ def compare() -> None:
         question(picked.item, key="question", show_gold=not picked.hidden, row=True, details=False)
         show_gold(picked)
     with left:
-        player(picked.clip, key="player", cues=answer.cues(picked.item, None), size="small")
+        player(picked.clip, key="player", cues=answer.cues(picked, None), size="small")
     variants = [Variant(slot) for slot in _SLOTS[: _count()]]
     for variant in variants:
         variant.restore(start=_START[variant.slot])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any, Literal
 
 import pandas as pd
 import streamlit as st
@@ -19,7 +20,7 @@ from audioreason.runs.desk import SavedVersion, save_prompt, versions
 from audioreason.runs.play import render_item
 
 
-def choose_prompt(variant: Variant, width: int | str = "stretch") -> None:
+def choose_prompt(variant: Variant, width: int | Literal["stretch"] = "stretch") -> None:
     """The list of prompts; opening one keeps the edits of the one before."""
 
     current = str(variant.value("prompt"))
@@ -67,7 +68,11 @@ def save(variant: Variant) -> None:
 
 def _save(variant: Variant, name: str, note: str) -> None:
     base, text = variant.base(), variant.prompt()
-    change = {"name": name, "parent": base.name if name != base.name else base.parent, "aliases": ()}
+    change: dict[str, Any] = {
+        "name": name,
+        "parent": base.name if name != base.name else base.parent,
+        "aliases": (),
+    }
     if name == base.name:
         change["aliases"] = base.aliases
     try:

@@ -16,7 +16,7 @@ from audioreason.inference.endpoint import Endpoint
 from audioreason.runs.play import Play
 
 # URL parameter -> what is done to the clip, and what the card is called
-_CONDITIONS = {
+_CONDITIONS: dict[str, tuple[answer.Ablation, str]] = {
     "l0": ("", "The clip"),
     "l1": ("silence", "Silence"),
     "l2": ("noise", "Noise"),
@@ -38,7 +38,7 @@ def listening() -> None:
         question(picked.item, key="question", show_gold=not picked.hidden, row=True, details=False)
         show_gold(picked)
     with left:
-        player(picked.clip, key="player", cues=answer.cues(picked.item, None), size="small")
+        player(picked.clip, key="player", cues=answer.cues(picked, None), size="small")
     other = _other(picked)
     ids = {name: answer.ids_of(name) for name in _CONDITIONS}
     active = any(not play.finished for group in ids.values() for play in answer.plays(group))

@@ -30,7 +30,7 @@ def one() -> None:
         if picked is None:
             return
         shown = found[0] if found and found[0].item.id == picked.item.id else None
-        player(picked.clip, key="player", cues=answer.cues(picked.item, shown))
+        player(picked.clip, key="player", cues=answer.cues(picked, shown))
         question(picked.item, key="question", show_gold=not picked.hidden)
         show_gold(picked)
         _earlier(picked)
@@ -64,7 +64,7 @@ def _controls(variant: Variant, picked: Picked, ids: tuple[str, ...], active: bo
         st.markdown(f":small[:orange[Clips are sent to {plain(ready.host)}, not on this machine.]]")
 
 
-def _run(variant: Variant, picked: Picked, samples: int, ablation: str = "") -> None:
+def _run(variant: Variant, picked: Picked, samples: int, ablation: answer.Ablation = "") -> None:
     started = answer.ask(variant, picked, samples, ablation)
     if started:
         st.session_state.pop("sample_one", None)

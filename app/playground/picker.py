@@ -12,12 +12,16 @@ import streamlit as st
 
 from app import session
 from app.session import ClipView, clip_view, plain
+from audioreason.errors import ItemError
 from audioreason.items import Dataset, Item, list_datasets
+from audioreason.items.own import OWN, add_own_item
 from audioreason.items.splits import split_of
 from audioreason.runs import Filter
 from audioreason.runs.desk import note_opened, opened, pins, set_pin
+from audioreason.runs.play import forget_own_item
 
 _DEFAULT = "soundcheck"
+_SOUNDS = ["wav", "flac", "mp3", "ogg", "m4a", "webm", "aiff"]
 _LABEL = 90  # characters of a question in the list of items; its id follows, so that it can be searched
 
 
@@ -57,6 +61,7 @@ def pick() -> Picked | None:
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         _random(data, items)
         _filter(data, names, sealed)
+        _own(data, current)
         st.space("stretch")
         _pin(data, current)
     return Picked(data, current, clip_view(data, current), _hidden(data, current, sealed))
@@ -206,6 +211,39 @@ def _other_dataset() -> None:
     first = session.dataset(name).items[0]
     go_to(name, first.id)
     st.session_state["item_kept"] = first.id
+
+
+def _own(data: Dataset, current: Item) -> None:
+    with st.popover("Own clip", type="tertiary", icon=":material/mic:", key="own_clip"):
+        recorded = st.audio_input("Record", key="own_recording", sample_rate=48_000)
+        uploaded = st.file_uploader("or upload", key="own_upload", type=_SOUNDS, max_upload_size=256)
+        asked = st.text_input("Question", key="own_question")
+        lines = st.text_area("Choices, one a line", key="own_choices", height=116) or ""
+        choices = [line.strip() for line in lines.splitlines() if line.strip()]
+        gold = st.selectbox("Right answer", ["not known", *choices], key="own_gold")
+        st.markdown(
+            ":small[:gray[It stays in this workspace, and goes to the endpoint when it is asked about.]]"
+        )
+        sound = recorded or uploaded
+        if st.button("Keep it and ask", key="own_keep", type="primary", disabled=sound is None) and sound:
+            answer = None if gold == "not known" else gold
+            try:
+                item = add_own_item(
+                    session.workspace(), sound.getvalue(), sound.name, asked or "", choices, answer
+                )
+            except ItemError as error:
+                st.error(plain(str(error)))
+                return
+            go_to(OWN, item.id)
+            st.rerun()
+        if data.info.name == OWN and st.button(
+            "Delete this clip", key="own_delete", icon=":material/delete:", help="With every answer about it."
+        ):
+            forget_own_item(session.workspace(), current.id)
+            st.query_params.clear()
+            st.session_state.pop("dataset_kept", None)
+            st.session_state.pop("item_kept", None)
+            st.rerun()
 
 
 def _pin(data: Dataset, item: Item) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import altair as alt
 import pandas as pd
 
@@ -11,7 +13,7 @@ ROW = 26  # px
 _TEXT = 11.5
 
 
-def leaderboard(frame: pd.DataFrame, palette: Palette) -> alt.LayerChart:
+def leaderboard(frame: pd.DataFrame, palette: Palette) -> Any:
     """Accuracy of runs with their 95% intervals, one row each, in the order of the frame.
 
     Args:
@@ -47,8 +49,8 @@ def leaderboard(frame: pd.DataFrame, palette: Palette) -> alt.LayerChart:
         x=alt.X("accuracy:Q", scale=scale), tooltip=tooltip
     )
 
-    def column(field: str, from_right: int, colour: str, weight: str = "normal") -> alt.Chart:
-        place = alt.XValue(alt.expr(f"width - {from_right}"))
+    def column(field: str, from_right: int, colour: str, weight: Literal["normal", "bold"] = "normal") -> Any:
+        place = alt.value(alt.expr(f"width - {from_right}"))
         return base.mark_text(align="right", fontSize=12, fontWeight=weight, color=colour).encode(
             x=place, text=f"{field}:N"
         )

@@ -18,9 +18,10 @@ from audioreason.inference.endpoint import Endpoint, Sampling
 from audioreason.inference.hub import GenerationHub, GenerationSpec, Snapshot, State
 from audioreason.inference.messages import build_messages
 from audioreason.items import Dataset, Item
+from audioreason.items.own import delete_own_item
 from audioreason.prompts import Prompt, Rendered, render
 from audioreason.runs.record import PromptRef, dataset_ref, endpoint_ref, prompt_ref
-from audioreason.runs.scratch import Generation, append_generation, generations_at
+from audioreason.runs.scratch import Generation, append_generation, delete_generations, generations_at
 from audioreason.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -219,3 +220,16 @@ def _kept(generation: Generation) -> Play:
 
 def _ablation(item: Item) -> str:
     return str((item.model_extra or {}).get("ablation", ""))
+
+
+def forget_own_item(workspace: Workspace, item_id: str) -> int:
+    """Delete one of the researcher's own items with its clip and every playground generation about it.
+
+    Returns:
+        How many generations were deleted.
+
+    Raises:
+        WorkspaceError: if the disk is full; a file is rewritten whole or not at all.
+    """
+    delete_own_item(workspace, item_id)
+    return delete_generations(workspace, lambda generation: generation.item.id == item_id)

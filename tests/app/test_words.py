@@ -1,0 +1,39 @@
+"""Small words on the screen, and text that Markdown must not read."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from app.session import plain
+from app.words import duration, when
+
+NOW = datetime(2026, 11, 23, 14, 5).astimezone()
+
+
+@pytest.mark.parametrize(
+    ("moment", "words"),
+    [
+        (NOW - timedelta(minutes=7), "13:58"),
+        (NOW - timedelta(days=1), "yesterday"),
+        (NOW - timedelta(days=12), "11 Nov"),
+        (NOW - timedelta(days=400), "19 Oct 2025"),
+    ],
+)
+def test_a_moment_is_said_as_people_say_it(moment: datetime, words: str) -> None:
+    assert when(moment, NOW) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.412, "0.41 s"), (3.24, "3.2 s"), (12.4, "12 s"), (125, "2 m 05"), (5400, "1 h 30")],
+)
+def test_durations_have_two_digits_that_matter(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_plain_text_means_nothing_to_markdown() -> None:
+    hostile = "![x](y) <b> **z** :red[r] $m$ `c` a_b #h\0"
+    escaped = plain(hostile)
+    assert escaped.replace("\\", "") == hostile.replace("\0", "\ufffd")
+    assert "<" not in escaped.replace("\\<", "")
+    assert ":red[" not in escaped

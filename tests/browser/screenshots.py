@@ -1,0 +1,136 @@
+"""Pictures of every page, light and dark, into `docs/images/`: `python -m tests.browser.screenshots`.
+
+Nothing in them is invented: the embedded model answers Soundcheck, and the pages show what it made of it.
+Give `--workspace FOLDER` to show runs that are there already.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from audioreason.engines.launch import start_engine
+from audioreason.evaluate import evaluate
+from audioreason.inference.endpoint import Sampling
+from audioreason.items import load_dataset
+from audioreason.prompts import load_prompt
+from audioreason.workspace import Workspace
+from tests.browser.conftest import ARGUMENTS, CHROMIUM, ROOT, start_lab
+
+PROMPTS = ("baseline", "expert-analyst", "mipro-v1", "structured-reasoning")
+SHOWN = "sc-e-strike_count-2"  # the beginning of the id of an item that is nice to look at
+
+
+def fill(workspace: Workspace, limit: int | None) -> None:
+    """A run of each of some prompts on the explore half of Soundcheck, by the embedded model."""
+    data = load_dataset(workspace, "soundcheck")
+    with start_engine(allowed_media=[workspace.root]) as endpoint:
+        for name in PROMPTS:
+            prompt = load_prompt(name, [workspace.prompts])
+            evaluate(workspace, data, prompt, endpoint, Sampling(), split="explore", limit=limit)
+
+
+def item_id(workspace: Workspace) -> str:
+    """The item that the pictures show."""
+    items = load_dataset(workspace, "soundcheck").items
+    return next((item.id for item in items if item.id.startswith(SHOWN)), items[0].id)
+
+
+def finish(page: Page, name: str) -> None:
+    """Press a Run button once it is enabled, and wait until everything has been answered."""
+    button = page.get_by_role("button", name=name).first
+    expect(button).to_be_enabled(timeout=120_000)
+    button.click()
+    page.locator(".trace .section").first.wait_for(timeout=60_000)
+    page.wait_for_timeout(1_000)
+    expect(page.get_by_role("button", name=name).first).to_be_enabled(timeout=120_000)
+
+
+def settle(page: Page) -> None:
+    """Wait until the page has nothing left to draw, and take the pointer away."""
+    page.mouse.move(720, 899)
+    page.wait_for_timeout(3_000)
+
+
+def take(page: Page, target: Path) -> None:
+    """A screenshot of what is in view, in 256 colours, which is a third of the size."""
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    picture.quantize(256, dither=Image.Dither.NONE).save(target, optimize=True)
+    print(f"{target} {target.stat().st_size // 1024} kB")
+
+
+def views(url: str, item: str) -> dict[str, tuple[str, Callable[[Page], None]]]:
+    """Name of the picture -> where it is taken, and what is done there first."""
+    table = f"dataset=soundcheck&item={item}"
+
+    def nothing(page: Page) -> None:
+        page.get_by_text("pocket-listener").first.wait_for(timeout=120_000)
+
+    def try_embedded(page: Page) -> None:
+        nothing(page)
+        page.get_by_role("button", name="Try").first.click()
+        page.get_by_text("Hears").wait_for(timeout=60_000)
+
+    return {
+        "home": (f"{url}/", nothing),
+        "playground": (f"{url}/playground?{table}", lambda page: finish(page, "Run")),
+        "compare-variants": (f"{url}/playground?{table}&mode=Compare", lambda page: finish(page, "Run all")),
+        "listening-test": (
+            f"{url}/playground?{table}&mode=Listening test",
+            lambda page: finish(page, "Run all"),
+        ),
+        "settings": (f"{url}/settings", try_embedded),
+    }
+
+
+def photograph(browser: Browser, url: str, item: str, folder: Path, only: list[str]) -> None:
+    """Take every picture in both themes; what was asked for the light one is shown again in the dark."""
+    for name, (address, prepare) in views(url, item).items():
+        if only and name not in only:
+            continue
+        for scheme in ("light", "dark"):
+            context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+            page = context.new_page()
+            page.goto(address, wait_until="domcontentloaded")
+            if scheme == "light" or name in ("home", "settings"):
+                prepare(page)
+                address = page.url
+            else:
+                page.locator(".trace .section").first.wait_for(timeout=60_000)
+            settle(page)
+            take(page, folder / f"{name}-{scheme}.png")
+            context.close()
+
+
+def main() -> None:
+    """Parse the command line and take the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workspace", type=Path, help="show this workspace instead of making one")
+    parser.add_argument("--limit", type=int, help="items a run, for a quick look")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images")
+    parser.add_argument("only", nargs="*", help="names of pictures; all of them if none is given")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        workspace = Workspace.open(options.workspace or Path(temporary) / "workspace")
+        if options.workspace is None:
+            fill(workspace, options.limit)
+        process, url = start_lab(workspace)
+        try:
+            with sync_playwright() as playwright:
+                browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+                photograph(browser, url, item_id(workspace), options.out, options.only)
+                browser.close()
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+if __name__ == "__main__":
+    main()
