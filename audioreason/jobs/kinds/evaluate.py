@@ -1,0 +1,293 @@
+"""The kind `evaluate`: ask models about items and keep the answers as runs.
+
+A matrix of prompts x endpoints x seeds x splits: one child job for each combination, which makes one run of
+the same id as the job. Knows nothing about how a run is made: that is `audioreason.evaluate`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from audioreason.errors import JobError
+from audioreason.jobs.kinds import Kind, Plan
+from audioreason.jobs.live import JobProgress, StoppedEarly
+from audioreason.workspace import Workspace
+
+if TYPE_CHECKING:
+    from audioreason.inference.endpoint import Endpoint, Sampling
+
+log = logging.getLogger("audioreason.jobs")
+
+DEFAULT_ENDPOINT = "default"
+EMBEDDED = "embedded"
+
+
+class EvaluateSpec(BaseModel):
+    """What to ask, whom, and how often."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: str = Field(
+        default="soundcheck",
+        title="Dataset",
+        description="Whose items are asked about.",
+        json_schema_extra={"widget": "dataset"},
+    )
+    prompts: list[str] = Field(
+        default=["structured-reasoning"],
+        min_length=1,
+        title="Prompts",
+        description="One run for each.",
+        json_schema_extra={"widget": "prompts"},
+    )
+    endpoints: list[str] = Field(
+        default=[DEFAULT_ENDPOINT],
+        min_length=1,
+        title="Endpoints",
+        description="Names of saved endpoints or URLs; 'default' is the chosen one, 'embedded' starts the"
+        " Pocket Listener for the job.",
+        json_schema_extra={"widget": "endpoints"},
+    )
+    splits: list[str] = Field(
+        default=["full"],
+        min_length=1,
+        title="Splits",
+        description="explore and sealed for benchmarks; train, dev and test for others; full for all.",
+        json_schema_extra={"widget": "splits"},
+    )
+    seeds: list[int] = Field(
+        default=[0],
+        min_length=1,
+        title="Seeds",
+        description="Each seed gives other samples of the same items.",
+        json_schema_extra={"widget": "integers"},
+    )
+    samples: int = Field(default=1, ge=1, title="Samples", description="Predictions for each item.")
+    temperature: float = Field(default=0.1, ge=0, le=10, title="Temperature")
+    max_tokens: int = Field(
+        default=10_000, ge=1, title="Longest answer", json_schema_extra={"unit": "tokens"}
+    )
+    top_p: float | None = Field(default=None, gt=0, le=1, title="Top p", json_schema_extra={"advanced": True})
+    top_k: int | None = Field(default=None, ge=-1, title="Top k", json_schema_extra={"advanced": True})
+    repetition_penalty: float | None = Field(
+        default=None, gt=0, title="Repetition penalty", json_schema_extra={"advanced": True}
+    )
+    limit: int | None = Field(
+        default=None,
+        ge=1,
+        title="Only the first items",
+        description="For a quick look; empty asks about all.",
+        json_schema_extra={"unit": "items"},
+    )
+    model: str = Field(
+        default="",
+        title="Model",
+        description="Its name at the endpoint; empty takes the endpoint's own.",
+        json_schema_extra={"advanced": True},
+    )
+    concurrency: int = Field(
+        default=64,
+        ge=1,
+        title="Requests in flight, at most",
+        description="The runner finds by itself how many the server bears.",
+        json_schema_extra={"advanced": True},
+    )
+    allow_missing_audio: bool = Field(
+        default=False,
+        title="Ask without clip where it is missing",
+        description="Otherwise such items count as errors.",
+        json_schema_extra={"advanced": True},
+    )
+
+
+def expand(spec: EvaluateSpec) -> Sequence[EvaluateSpec]:
+    """One settings object for each combination, without repeats."""
+    axes = (spec.prompts, spec.endpoints, spec.seeds, spec.splits)
+    return [
+        spec.model_copy(update={"prompts": [p], "endpoints": [e], "seeds": [s], "splits": [t]})
+        for p, e, s, t in itertools.product(*(dict.fromkeys(axis) for axis in axes))
+    ]
+
+
+def label(spec: EvaluateSpec) -> str:
+    """Such as "structured-reasoning on soundcheck (explore), seed 3"."""
+
+    def several(values: Sequence[object], noun: str) -> str:
+        return str(values[0]) if len(values) == 1 else f"{len(values)} {noun}"
+
+    parts = [f"{several(spec.prompts, 'prompts')} on {spec.dataset}"]
+    if spec.splits != ["full"]:
+        parts.append(f"({several(spec.splits, 'splits')})")
+    if spec.endpoints != [DEFAULT_ENDPOINT]:
+        parts.append(f"at {several(spec.endpoints, 'endpoints')}")
+    if spec.seeds != [0]:
+        parts.append(f"seed {spec.seeds[0]}" if len(spec.seeds) == 1 else f"{len(spec.seeds)} seeds")
+    return " ".join(parts)
+
+
+def run(spec: EvaluateSpec, workspace: Workspace, progress: JobProgress) -> dict[str, Any]:
+    """Make the run, or continue it; its id is the job's."""
+    from audioreason.evaluate import evaluate
+    from audioreason.items import load_dataset
+    from audioreason.prompts import load_prompt
+    from audioreason.runs.record import run_folder, run_status
+    from audioreason.runs.report import score_report
+
+    if len(expand(spec)) != 1:
+        raise JobError("A job evaluates one combination; a matrix is submitted as a parent with children.")
+    prompt = load_prompt(spec.prompts[0], [workspace.prompts])
+    dataset = load_dataset(workspace, spec.dataset)
+    folder = run_folder(workspace, progress.job_id)
+    with _endpoint(workspace, spec, progress) as endpoint:
+        log.info("%s asks %s", prompt.name, endpoint.describe())
+        evaluate(
+            workspace,
+            dataset,
+            prompt,
+            endpoint,
+            _sampling(spec),
+            split=None if spec.splits[0] == "full" else spec.splits[0],
+            limit=spec.limit,
+            run_id=progress.job_id,
+            resume=folder.exists(),
+            seed=spec.seeds[0],
+            concurrency=spec.concurrency,
+            progress=progress,
+            allow_missing_audio=spec.allow_missing_audio,
+        )
+    if run_status(folder) != "finished":
+        raise StoppedEarly("The run can be continued where it stopped.")
+    report = score_report(workspace, progress.job_id)
+    return {
+        "run_id": progress.job_id,
+        "n": report["n"],
+        "answered": report["answered"],
+        "strict": report["strict"],
+        "official": report["official"],
+    }
+
+
+def plan(spec: EvaluateSpec, workspace: Workspace) -> Plan:
+    """Items and requests of the whole matrix, tokens and time as past runs of its prompts took them."""
+    from audioreason.items import load_dataset
+    from audioreason.items.splits import split_items
+    from audioreason.jobs.past import expect
+    from audioreason.prompts import load_prompt
+
+    dataset = load_dataset(workspace, spec.dataset)
+    counts = [len(split_items(dataset, split)[: spec.limit]) for split in dict.fromkeys(spec.splits)]
+    prompts = [load_prompt(name, [workspace.prompts]).name for name in dict.fromkeys(spec.prompts)]
+    endpoints = [_named(workspace, name, spec.model) for name in dict.fromkeys(spec.endpoints)]
+    notes = [
+        f"The clips go to {endpoint.host}, which is not this machine."
+        for endpoint in endpoints
+        if endpoint is not None and not endpoint.local
+    ]
+    if dataset.info.kind == "benchmark" and set(spec.splits) & {"sealed", "full"}:
+        notes.append("This includes the sealed half: use it for final figures, not while you edit a prompt.")
+    per_run = sum(counts) * spec.samples * len(set(spec.seeds))
+    expected = expect(workspace, prompts, [e.model if e else None for e in endpoints], per_run)
+    return Plan(
+        items=sum(counts),
+        requests=per_run * len(prompts) * len(endpoints),
+        tokens=expected.tokens,
+        seconds=expected.seconds,
+        basis=expected.basis,
+        notes=tuple(notes),
+    )
+
+
+def _sampling(spec: EvaluateSpec) -> Sampling:
+    from audioreason.inference.endpoint import Sampling
+
+    return Sampling(
+        temperature=spec.temperature,
+        top_p=spec.top_p,
+        top_k=spec.top_k,
+        repetition_penalty=spec.repetition_penalty,
+        max_tokens=spec.max_tokens,
+        samples=spec.samples,
+    )
+
+
+def _named(workspace: Workspace, name: str, model: str) -> Endpoint | None:
+    """The endpoint meant by a name; None for the embedded model.
+
+    Raises:
+        JobError: if there is none of that name.
+        EndpointError: if it is a URL that cannot be used.
+    """
+    from audioreason.inference.endpoint import Endpoint, default_endpoint, load_endpoints
+
+    if name == EMBEDDED:
+        return None
+    if name == DEFAULT_ENDPOINT:
+        found = default_endpoint(workspace)
+    elif "://" in name:
+        found = Endpoint(name=model or "endpoint", base_url=name, model=model)
+    else:
+        known = {endpoint.name: endpoint for endpoint in load_endpoints(workspace)}
+        if name not in known:
+            names = f"There are: {', '.join(known)}." if known else "Save one first, or give its URL."
+            raise JobError(f"There is no endpoint named {name}.", names)
+        found = known[name]
+    return found.model_copy(update={"model": model}) if found is not None and model else found
+
+
+@contextlib.contextmanager
+def _endpoint(workspace: Workspace, spec: EvaluateSpec, progress: JobProgress) -> Iterator[Endpoint]:
+    found = _named(workspace, spec.endpoints[0], spec.model)
+    if found is not None:
+        yield found
+        return
+    from audioreason.engines.launch import start_engine
+
+    progress.phase("engine")
+    with start_engine(allowed_media=[workspace.root], say=log.info) as endpoint:
+        yield endpoint
+
+
+_PAPER = {"dataset": "mmar", "temperature": 0.1, "max_tokens": 10_000, "samples": 1}
+
+KIND = Kind(
+    name="evaluate",
+    title="Evaluate",
+    about="Ask models about every item of a dataset and score the answers.",
+    spec=EvaluateSpec,
+    run=run,
+    plan=plan,
+    expand=expand,
+    label=label,
+    presets={
+        "soundcheck, structured": {},
+        "quick look": {"splits": ["explore"], "limit": 32},
+        "paper: structured reasoning on MMAR": {**_PAPER, "prompts": ["structured-reasoning"]},
+        "paper: all eight prompts on MMAR": {
+            **_PAPER,
+            "prompts": [
+                "baseline",
+                "expert-analyst",
+                "expert-analyst-decisive",
+                "category-aware",
+                "targeted-hints",
+                "structured-reasoning",
+                "mipro-v1",
+                "mipro-v2",
+            ],
+        },
+        "paper: candidates for self-training": {
+            "dataset": "soundcheck",
+            "samples": 16,
+            "temperature": 0.9,
+            "top_p": 0.95,
+            "top_k": 50,
+            "max_tokens": 2048,
+        },
+    },
+)

@@ -1,0 +1,76 @@
+"""Start a worker on this machine: a process in its own session that outlives whoever started it.
+
+Knows nothing about the queue: which job, with which GPUs and under which token is decided there.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from audioreason.errors import JobError
+from audioreason.jobs.machine import GPU_LIST_VARIABLE, gpu_ids
+from audioreason.jobs.processes import TOKEN_VARIABLE, start_time
+from audioreason.workspace import Workspace
+
+# no library that a job uses calls home
+_NO_TELEMETRY = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+_children: list[subprocess.Popen[bytes]] = []
+_children_lock = threading.Lock()
+
+
+def spawn(
+    workspace: Workspace, folder: Path, token: str, gpus: Sequence[str], where: str
+) -> tuple[int, float]:
+    """Start the worker of the job in `folder`; returns its pid and creation time.
+
+    Its output goes to log.txt. It sees the GPUs leased to it and no other. Keys reach it through the
+    environment alone. `where` becomes its current folder, the workspace's if that is gone.
+
+    Raises:
+        JobError: if the system starts no process, or the disk is full.
+    """
+    reap()
+    environment = os.environ | _NO_TELEMETRY
+    environment |= {
+        TOKEN_VARIABLE: token,
+        GPU_LIST_VARIABLE: ",".join(gpu_ids()),
+        "CUDA_VISIBLE_DEVICES": ",".join(gpus),
+        "AUDIOREASON_WORKSPACE": str(workspace.root),
+        "PYTHONUNBUFFERED": "1",
+    }
+    command = [sys.executable, "-m", "audioreason.jobs.worker", str(folder)]
+    try:
+        with (folder / "log.txt").open("ab") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=where if where and Path(where).is_dir() else workspace.root,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise JobError(
+            f"The worker of {folder.name} could not be started ({error.strerror or error})."
+        ) from error
+    with _children_lock:
+        _children.append(process)
+    return process.pid, start_time(process.pid) or 0.0
+
+
+def reap() -> None:
+    """Collect workers of this process that have ended, so that they do not stay as zombies."""
+    with _children_lock:
+        _children[:] = [process for process in _children if process.poll() is None]
