@@ -8,9 +8,10 @@ from pydantic import ValidationError
 from app import session
 from app.machine import machine
 from app.session import ClipView, clip_view, plain
-from app.trial import ASKED, Trial
+from app.trial import Trial
 from app.widgets.player import player
 from app.widgets.trace import Section, parts, trace
+from audioreason.answers import RawResponse, parse, resolve
 from audioreason.errors import LabError
 from audioreason.inference.endpoint import (
     Endpoint,
@@ -22,7 +23,9 @@ from audioreason.inference.endpoint import (
     save_endpoint,
 )
 from audioreason.items import Dataset, Item, list_datasets
+from audioreason.items.splits import split_of
 
+_FAMILY = "count_events"  # what an endpoint is tried with: short, and its answer can be checked by ear
 _TRANSPORTS: dict[Transport, str] = {
     "auto": "find out",
     "file": "by file (the server shares this disk)",
@@ -150,14 +153,23 @@ def _findings(trial: Trial, was_active: bool, clip: str | None) -> None:
     if was_active and trial.state == "done":
         st.rerun()
     word = "" if trial.state == "done" else " :gray[trying …]"
-    st.markdown(f"**{plain(trial.endpoint.name)}**{word}")
+    lines = [f"**{plain(trial.endpoint.name)}**{word}"]
     for finding in list(trial.findings):
-        colour = {True: ":green[●]", False: ":red[●]", None: ":orange[●]"}[finding.good]
-        st.markdown(f"{colour} :gray[{finding.what}] {plain(finding.words)}")
-    answer = [Section("Asked", [{"text": ASKED}], "quiet")]
-    if trial.answer:
-        answer.append(Section("Answer", parts(trial.answer, 600.0)))
-    trace(answer, key="trial_trace", clip=clip, height=220, boxed=True, streaming=trial.state == "running")
+        colour = {True: "green", False: "red", None: "orange"}[finding.good]
+        lines.append(f":{colour}[●] :gray[{finding.what}] {plain(finding.words)}")
+    st.markdown("  \n".join(lines))
+    parsed = parse(RawResponse(trial.text, trial.reasoning or None))
+    answer = [Section("Asked", [{"text": trial.item.question}], "quiet")]
+    if parsed.thinking:
+        answer.append(Section("Thinking", parts(parsed.thinking, 600.0), "quiet"))
+    sections = parsed.sections or ({"Answer": parsed.answer} if parsed.answer else {})
+    for name, text in sections.items():
+        answer.append(Section(name, parts(text, 600.0), "strong" if name.upper() == "ANSWER" else ""))
+    if "ANSWER" in parsed.sections and trial.state == "done":
+        index = resolve(parsed.answer, trial.item.choices).index
+        right = "the right one" if index is not None and index == trial.item.gold else "not the right one"
+        answer.append(Section("Choice", [{"text": "none was stated" if index is None else right}], "quiet"))
+    trace(answer, key="trial_trace", clip=clip, height=260, boxed=True, streaming=trial.state == "running")
 
 
 def _begin(endpoint: Endpoint) -> None:
@@ -168,17 +180,22 @@ def _begin(endpoint: Endpoint) -> None:
     data, item = found
     source = data.clip(item)
     if source is not None:
-        st.session_state["trial"] = Trial(endpoint, session.prepared(source))
+        st.session_state["trial"] = Trial(endpoint, item, session.prepared(source))
     st.rerun()
 
 
 def _clip() -> tuple[Dataset, Item] | None:
-    """The first item of Soundcheck, or of any dataset, that has a clip."""
+    """An item of Soundcheck, or of any dataset, that has a clip; never a sealed one."""
     names = [row.name for row in list_datasets(session.workspace()) if row.clips]
     for name in sorted(names, key=lambda name: name != "soundcheck"):
         data = session.dataset(name)
-        for item in data.items:
-            if data.clip(item) is not None and not clip_view(data, item).problem:
+        parts_of = split_of(data)
+        for item in sorted(data.items, key=lambda item: item.family != _FAMILY):
+            if (
+                parts_of.get(item.id) != "sealed"
+                and data.clip(item) is not None
+                and not clip_view(data, item).problem
+            ):
                 return data, item
     return None
 

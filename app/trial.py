@@ -1,6 +1,7 @@
-"""Trying an endpoint out: is it there, what does it serve, how does a clip reach it, what does it say.
+"""Trying an endpoint out: is it there, what does it serve, how does a clip reach it, what does it answer.
 
-Runs in a thread, one finding after another, so that a page can show them as they come.
+Asks one question of a dataset with the structured prompt, which small and large models can answer. Runs in a
+thread, one finding after another, so that a page can show them as they come.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from audioreason.inference.endpoint import Endpoint, Sampling
 from audioreason.inference.messages import build_messages
 from audioreason.inference.probe import endpoint_status, probe_audio
 from audioreason.inference.stream import stream
-from audioreason.prompts import Rendered
+from audioreason.items import Item
+from audioreason.prompts import load_prompt
+from audioreason.runs.play import render_item
 
-ASKED = "What do you hear? Answer in one or two sentences."
+PROMPT = "structured-reasoning"
 
 
 class Finding(NamedTuple):
@@ -29,13 +32,15 @@ class Finding(NamedTuple):
 
 
 class Trial:
-    """One try of an endpoint with one clip; read `findings` and `answer` at any time."""
+    """One try of an endpoint with one item; read `findings`, `text` and `reasoning` at any time."""
 
-    def __init__(self, endpoint: Endpoint, clip: Path) -> None:
+    def __init__(self, endpoint: Endpoint, item: Item, clip: Path) -> None:
         self.endpoint = endpoint
+        self.item = item
         self.clip = clip
         self.findings: list[Finding] = []
-        self.answer = ""
+        self.text = ""
+        self.reasoning = ""
         self.state: Literal["running", "done"] = "running"
         self.reached = False
         threading.Thread(target=self._run, daemon=True, name="trial").start()
@@ -71,6 +76,8 @@ class Trial:
                 else "the clip was ignored"
             )
             self.findings.append(Finding("Hears", heard, probe.audio_tokens > 0))
-        messages = build_messages(Rendered(system="", user=ASKED), self.clip, probe.transport)
-        for delta in stream(endpoint, messages, Sampling(temperature=0, max_tokens=400), seed=0):
-            self.answer += delta.reasoning + delta.text
+        rendered = render_item(load_prompt(PROMPT), self.item)
+        messages = build_messages(rendered, self.clip, probe.transport)
+        for delta in stream(endpoint, messages, Sampling(temperature=0, max_tokens=2000), seed=0):
+            self.reasoning += delta.reasoning
+            self.text += delta.text

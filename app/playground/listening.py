@@ -49,7 +49,7 @@ def listening() -> None:
 
 def _draw(ids: dict[str, tuple[str, ...]], picked: Picked, other: Picked | None, was_active: bool) -> None:
     names = {name: words for name, (_, words) in _CONDITIONS.items()}
-    rest = {"l3": other.item.id if other else "there is none"}
+    rest = {"l3": "" if other else "there is none"}
     shown = [
         cards.Card(f"listening_{name}", cards.heading("", words, rest.get(name, "")), ids[name])
         for name, words in names.items()

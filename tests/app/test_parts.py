@@ -14,7 +14,7 @@ def buttons(text: str, seconds: float = 10.0, events: tuple[Event, ...] = ()) ->
 def test_decimals_units_and_clock_times_can_be_clicked() -> None:
     assert buttons("a click at 3.10, one at 7 s and one at 0:04.") == [
         ("3.10", 3.1),
-        ("7", 7.0),
+        ("7 s", 7.0),
         ("0:04", 4.0),
     ]
 

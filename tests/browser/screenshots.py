@@ -9,22 +9,24 @@ from __future__ import annotations
 import argparse
 import io
 import tempfile
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageColor
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from audioreason.engines.launch import start_engine
 from audioreason.evaluate import evaluate
 from audioreason.inference.endpoint import Sampling
 from audioreason.items import load_dataset
+from audioreason.items.splits import split_items
 from audioreason.prompts import load_prompt
 from audioreason.workspace import Workspace
 from tests.browser.conftest import ARGUMENTS, CHROMIUM, ROOT, start_lab
 
 PROMPTS = ("baseline", "expert-analyst", "mipro-v1", "structured-reasoning")
-SHOWN = "sc-e-strike_count-2"  # the beginning of the id of an item that is nice to look at
+SHOWN = ("pair_count", 2)  # family and difficulty of the item in the pictures
 
 
 def fill(workspace: Workspace, limit: int | None) -> None:
@@ -38,8 +40,8 @@ def fill(workspace: Workspace, limit: int | None) -> None:
 
 def item_id(workspace: Workspace) -> str:
     """The item that the pictures show."""
-    items = load_dataset(workspace, "soundcheck").items
-    return next((item.id for item in items if item.id.startswith(SHOWN)), items[0].id)
+    items = split_items(load_dataset(workspace, "soundcheck"), "explore")
+    return next((item.id for item in items if (item.family, item.difficulty) == SHOWN), items[0].id)
 
 
 def finish(page: Page, name: str) -> None:
@@ -58,11 +60,21 @@ def settle(page: Page) -> None:
     page.wait_for_timeout(3_000)
 
 
-def take(page: Page, target: Path) -> None:
-    """A screenshot of what is in view, in 256 colours, which is a third of the size."""
+def take(page: Page, target: Path, scheme: str) -> None:
+    """A screenshot of what is in view, in 256 colours, which is a third of the size.
+
+    The theme's own colours are in the palette even where few pixels have them, such as a dot.
+    """
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    theme = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())["theme"][scheme]
+    named = [value for value in theme.values() if isinstance(value, str)]
+    colours = [ImageColor.getrgb(value)[:3] for value in named if value.startswith("#")]
+    reduced = picture.quantize(256 - len(colours), method=Image.Quantize.MEDIANCUT)
+    flat = (reduced.getpalette() or [])[: 3 * (256 - len(colours))]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*(value for colour in colours for value in colour), *flat])
     target.parent.mkdir(parents=True, exist_ok=True)
-    picture.quantize(256, dither=Image.Dither.NONE).save(target, optimize=True)
+    picture.quantize(palette=palette, dither=Image.Dither.NONE).save(target, optimize=True)
     print(f"{target} {target.stat().st_size // 1024} kB")
 
 
@@ -76,7 +88,7 @@ def views(url: str, item: str) -> dict[str, tuple[str, Callable[[Page], None]]]:
     def try_embedded(page: Page) -> None:
         nothing(page)
         page.get_by_role("button", name="Try").first.click()
-        page.get_by_text("Hears").wait_for(timeout=60_000)
+        page.get_by_text("the right one").wait_for(timeout=60_000)
 
     return {
         "home": (f"{url}/", nothing),
@@ -105,7 +117,7 @@ def photograph(browser: Browser, url: str, item: str, folder: Path, only: list[s
             else:
                 page.locator(".trace .section").first.wait_for(timeout=60_000)
             settle(page)
-            take(page, folder / f"{name}-{scheme}.png")
+            take(page, folder / f"{name}-{scheme}.png", scheme)
             context.close()
 
 

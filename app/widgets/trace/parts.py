@@ -98,24 +98,35 @@ Mark = tuple[int, int, Part]
 
 def _times(text: str, seconds: float) -> list[Mark]:
     marks: list[Mark] = []
+    last = seconds + 0.05
     for match in _TIME.finditer(text):
-        a, b = match["a"], match["b"]
-        first, second = _seconds(a), _seconds(b) if b else None
+        first, second = _seconds(match["a"]), _seconds(match["b"]) if match["b"] else None
         unit = match["u1"] or match["u2"]
-        if not (unit or _written_as_time(a) or (b and _written_as_time(b))):
+        written = _written_as_time(match["a"]) or (match["b"] is not None and _written_as_time(match["b"]))
+        if not (unit or written) or first > last:
             continue
-        if first > seconds + 0.05:
+        ends = {
+            name: match.end(f"u{k}") if match[f"u{k}"] else match.end(name)
+            for k, name in ((1, "a"), (2, "b"))
+        }
+
+        def button(
+            name: str, start: float, match: re.Match[str] = match, ends: dict[str, int] = ends
+        ) -> Mark:
+            return (
+                match.start(name),
+                ends[name],
+                {"text": text[match.start(name) : ends[name]], "start": start},
+            )
+
+        joined = match["dash"] is not None and match["dash"].strip().lower() == "and"
+        if second is not None and first < second <= last and not joined:
+            whole = text[match.start("a") : ends["b"]]
+            marks.append((match.start("a"), ends["b"], {"text": whole, "start": first, "end": second}))
             continue
-        if second is None or not first < second <= seconds + 0.05:
-            marks.append((match.start("a"), match.end("a"), {"text": a, "start": first}))
-            if second is not None and second <= seconds + 0.05:
-                marks.append((match.start("b"), match.end("b"), {"text": str(b), "start": second}))
-        elif match["dash"].strip().lower() == "and":
-            marks.append((match.start("a"), match.end("a"), {"text": a, "start": first}))
-            marks.append((match.start("b"), match.end("b"), {"text": str(b), "start": second}))
-        else:
-            whole = text[match.start("a") : match.end("b")]
-            marks.append((match.start("a"), match.end("b"), {"text": whole, "start": first, "end": second}))
+        marks.append(button("a", first))
+        if second is not None and second <= last:
+            marks.append(button("b", second))
     return marks
 
 

@@ -46,7 +46,7 @@ function draw(section, clip) {
 function piece(part, clip) {
   if (part.start === undefined || !clip)
     return part.changed ? element("span", "changed", part.text) : document.createTextNode(part.text);
-  const kind = part.named ? "named" : /^[\d:.\s–—to-]+$/i.test(part.text) ? "time" : "quote";
+  const kind = part.named ? "named" : /^\d/.test(part.text) ? "time" : "quote";
   const button = element("button", kind, part.text);
   button.type = "button";
   button.title = part.end ? `Hear ${part.start.toFixed(2)} to ${part.end.toFixed(2)} s` : `Hear from ${part.start.toFixed(2)} s`;
