@@ -243,6 +243,7 @@ class FileLock:
 def _disk_error(path: Path, error: OSError) -> WorkspaceError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return WorkspaceError(
-            f"The disk that holds {path} is full.", "Free some space and resume; what was written before is intact."
+            f"The disk that holds {path} is full.",
+            "Free some space and resume; what was written before is intact.",
         )
     return WorkspaceError(f"{path} could not be written ({error.strerror or error}).")
