@@ -18,7 +18,7 @@ _ROWS = 14
 
 def choose_dataset() -> str | None:
     """Which dataset's runs are shown: accuracies on different items are not comparable."""
-    counts = session.catalog().runs()["dataset"].value_counts()
+    counts = session.runs()["dataset"].value_counts()
     if counts.empty:
         return None
     names = list(counts.index)
@@ -40,7 +40,7 @@ def choose_dataset() -> str | None:
 
 def latest_runs(dataset: str | None) -> None:
     """The latest runs on a dataset, with intervals."""
-    runs = session.catalog().runs()
+    runs = session.runs()
     here = runs[(runs["dataset"] == dataset) & runs["strict"].notna()].head(_ROWS)
     if here.empty:
         first_steps()

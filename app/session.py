@@ -6,16 +6,20 @@ Pages and routes ask here instead of opening things themselves. Knows nothing ab
 from __future__ import annotations
 
 import functools
+import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+import pandas as pd
 import streamlit as st
 
 from audioreason.errors import ItemError, LabError
 from audioreason.inference.hub import GenerationHub, get_hub
 from audioreason.items import Dataset, Item, load_dataset, prepare_clip
 from audioreason.items.picture import Picture, picture
+from audioreason.prompts import Prompt, list_prompts
 from audioreason.runs import Catalog
 from audioreason.workspace import Workspace, shipped
 
@@ -30,6 +34,32 @@ def workspace() -> Workspace:
 def catalog() -> Catalog:
     """The catalog of all runs; what nobody has scored yet is scored a little at each query."""
     return Catalog(workspace(), scoring_budget=0.1)
+
+
+def runs() -> pd.DataFrame:
+    """The leaderboard as `Catalog.runs` gives it, at most a second old: one page asks several times."""
+    return _runs(int(time.monotonic()))
+
+
+@functools.lru_cache(maxsize=1)
+def _runs(second: int) -> pd.DataFrame:
+    return catalog().runs()
+
+
+def prompts() -> dict[str, Prompt]:
+    """Every readable prompt by name, read again when a file has changed."""
+    folders = (workspace().prompts, shipped("prompts"))
+    stamps = []
+    for folder in folders:
+        if folder.is_dir():
+            with os.scandir(folder) as entries:
+                stamps += [(entry.path, entry.stat().st_mtime_ns) for entry in entries]
+    return _prompts(tuple(sorted(stamps)))
+
+
+@functools.lru_cache(maxsize=1)
+def _prompts(stamps: tuple[tuple[str, int], ...]) -> dict[str, Prompt]:
+    return {prompt.name: prompt for prompt in list_prompts([workspace().prompts])}
 
 
 def hub() -> GenerationHub:

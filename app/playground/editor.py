@@ -230,7 +230,7 @@ def _history(variant: Variant) -> None:
     saved = versions(session.workspace(), base.name)
     if base.version not in {version.version for version in saved}:
         saved = [*saved, SavedVersion(base, "as it came", 0.0)]
-    runs = session.catalog().runs()
+    runs = session.runs()
     mine = runs[runs["prompt"] == base.name]
     rows = []
     for version in saved:

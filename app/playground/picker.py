@@ -147,7 +147,7 @@ def _line(item: Item) -> str:
 
 def _random(data: Dataset, items: list[Item]) -> None:
     options: dict[str, str | None] = {"Any item": None}
-    runs = session.catalog().runs()
+    runs = session.runs()
     here = runs[(runs["dataset"] == data.info.name) & (runs["recorded"] > 0)].head(6)
     for run in here.itertuples(index=False):
         options[f"Failure of {run.run_id}"] = str(run.run_id)

@@ -16,7 +16,7 @@ from app import session
 from app.machine import machine
 from audioreason.errors import PromptError
 from audioreason.inference.endpoint import Endpoint, Sampling, load_endpoints
-from audioreason.prompts import Prompt, list_prompts, load_prompt
+from audioreason.prompts import Prompt, load_prompt
 from audioreason.runs.desk import drop_draft, load_draft, save_draft
 
 _DEFAULT_PROMPT = "structured-reasoning"
@@ -80,7 +80,7 @@ class Variant:
 
     def open_prompt(self, name: str) -> None:
         """Show a prompt: its kept edits if there are any, else its text."""
-        base = load_prompt(name, [session.workspace().prompts])
+        base = _load(name)
         draft = load_draft(session.workspace(), f"prompt/{name}") or {}
         self._change(prompt=name, system=draft.get("system", base.system), user=draft.get("user", base.user))
 
@@ -118,7 +118,7 @@ class Variant:
 
     def base(self) -> Prompt:
         """The prompt as it was saved."""
-        return load_prompt(str(self.value("prompt")), [session.workspace().prompts])
+        return _load(str(self.value("prompt")))
 
     def prompt(self) -> Prompt:
         """The prompt as it stands in the editor."""
@@ -148,13 +148,17 @@ class Variant:
         return machine().endpoint()
 
 
+def _load(name: str) -> Prompt:
+    return session.prompts().get(name) or load_prompt(name, [session.workspace().prompts])
+
+
 def prompt_names() -> list[str]:
     """Names of the prompts that can be opened.
 
     Raises:
         PromptError: if there is none at all.
     """
-    names = [prompt.name for prompt in list_prompts([session.workspace().prompts])]
+    names = list(session.prompts())
     if not names:
         raise PromptError(
             "There is no readable prompt.", "Put an .md file into the workspace's prompts folder."
