@@ -10,13 +10,15 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import torch
+
+Sample = TypeVar("Sample", np.float32, np.int16)
 
 SAMPLE_RATE = 16_000  # Hz
 MELS = 128
@@ -65,45 +67,76 @@ def audio_token_count(frames: int) -> int:
     return full * CHUNK_TOKENS + rest
 
 
+def mirror(clip: NDArray[Sample]) -> NDArray[Sample]:
+    """A clip (samples,) made ready for frames: silence to a whole hop, 200 mirrored samples at both ends."""
+    half = N_FFT // 2
+    whole = np.pad(clip, (0, -len(clip) % HOP))
+    if len(whole) <= half:  # too short to be mirrored
+        whole = np.pad(whole, (0, half + HOP - len(whole)))
+    return np.pad(whole, half, mode="reflect")[: frame_count(len(clip)) * HOP + N_FFT]
+
+
+def stack(clips: Sequence[NDArray[Sample]]) -> tuple[NDArray[Sample], list[int]]:
+    """Mirrored clips as one array (clips, longest), silent after each one's end, and frames per clip."""
+    mirrored = [mirror(clip) for clip in clips]
+    stacked = np.zeros((len(clips), max(len(clip) for clip in mirrored)), mirrored[0].dtype)
+    for row, clip in zip(stacked, mirrored, strict=True):
+        row[: len(clip)] = clip
+    return stacked, [frame_count(len(clip)) for clip in clips]
+
+
 def log_mel(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """The log-mel spectrogram of one clip, 16 kHz mono in [-1, 1]: (128, frames)."""
-    import torch
-
-    features, _ = log_mel_batch([torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))])
+    features, _ = log_mel_batch([samples])
     return np.asarray(features[0].numpy(), dtype=np.float32)
 
 
-def log_mel_batch(clips: Sequence[torch.Tensor], device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
+def log_mel_batch(
+    clips: Sequence[NDArray[np.float32]], device: str = "cpu"
+) -> tuple[torch.Tensor, list[int]]:
     """Spectrograms of several clips, each as if it were alone.
 
     Args:
-        clips: one-dimensional float32 tensors, 16 kHz, on the CPU or on `device`; at least one sample each.
+        clips: float32 samples at 16 kHz, at least one each.
         device: where to compute.
 
     Returns:
-        Features (batch, 128, longest) with zeros after a clip's end, and frames per clip (batch,), both on
-        `device`.
+        Features (batch, 128, longest) on `device`, zero after a clip's end, and frames per clip.
     """
-    import torch
-    from torch.nn import functional
+    stacked, frames = stack(clips)
+    return log_mel_stacked(send(stacked, device), frames), frames
 
-    frames = [frame_count(len(clip)) for clip in clips]
-    longest = max(frames)
-    padded = torch.zeros(len(clips), longest * HOP + N_FFT)
-    for row, (clip, count) in enumerate(zip(clips, frames, strict=True)):
-        whole = functional.pad(clip.cpu(), (0, count * HOP - len(clip)))
-        if len(whole) <= N_FFT // 2:  # too short to be mirrored
-            whole = functional.pad(whole, (0, N_FFT // 2 + HOP - len(whole)))
-        mirrored = functional.pad(whole[None], (N_FFT // 2, N_FFT // 2), mode="reflect")[0]
-        length = min(len(mirrored), padded.shape[1])
-        padded[row, :length] = mirrored[:length]
-    padded = padded.to(device, non_blocking=True)
+
+def log_mel_stacked(stacked: torch.Tensor, frames: Sequence[int]) -> torch.Tensor:
+    """Spectrograms (batch, 128, longest) of `stack`'s array on any device: floats in [-1, 1], or 16 bits."""
+    import torch
+
+    device = stacked.device
+    sound = stacked.float() if stacked.is_floating_point() else stacked.float() / 32768.0
     window = torch.hann_window(N_FFT, device=device)
-    spectrum = torch.stft(padded, N_FFT, HOP, window=window, center=False, return_complex=True)
+    spectrum = torch.stft(sound, N_FFT, HOP, window=window, center=False, return_complex=True)
+    longest = max(frames)
     power = (spectrum[..., :longest].abs() ** 2).contiguous()  # (batch, bins, frames)
-    mel = torch.from_numpy(mel_filters()).to(device).T @ power  # (batch, mels, frames)
-    lengths = torch.tensor(frames, device=device)
+    mel = _filters_on(str(device)).T @ power  # (batch, mels, frames)
+    lengths = send(frames, device)
     inside = torch.arange(longest, device=device)[None, None, :] < lengths[:, None, None]
     logs = mel.clamp(min=1e-10).log10().masked_fill(~inside, -torch.inf)
     logs = torch.maximum(logs, logs.amax(dim=(1, 2), keepdim=True) - 8.0)
-    return ((logs + 4.0) / 4.0).masked_fill(~inside, 0.0), lengths
+    return ((logs + 4.0) / 4.0).masked_fill(~inside, 0.0)
+
+
+def send(values: NDArray[Any] | Sequence[float], device: str | torch.device) -> torch.Tensor:
+    """Numbers as a tensor on a device; a GPU takes them in its own time, from pinned memory."""
+    import torch
+
+    tensor = torch.as_tensor(values)
+    if torch.device(device).type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+@functools.lru_cache(maxsize=8)
+def _filters_on(device: str) -> torch.Tensor:
+    import torch
+
+    return torch.from_numpy(mel_filters()).to(device)

@@ -249,7 +249,7 @@ def _prepare_transformers() -> None:
     import transformers.utils
 
     vars(transformers.utils)["is_sklearn_available"] = lambda: False
-    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _listen(host: str, port: int) -> socket.socket:

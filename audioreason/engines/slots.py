@@ -91,10 +91,9 @@ class Reader:
 
     def _hear(self, name: str, samples: NDArray[np.float32]) -> torch.Tensor:
         """Embeddings of one clip (tokens, hidden), heard alone so that they never depend on other clips."""
-        import torch
 
         if name not in self._clips:
-            features, frames = log_mel_batch([torch.from_numpy(samples)], str(self._model.device))
+            features, frames = log_mel_batch([samples], str(self._model.device))
             heard, counts = thinker.hear(self._model.audio_tower, features, frames)
             self._clips[name] = heard[0, : counts[0]]
         return _kept(self._clips, name, _CLIPS)

@@ -9,10 +9,11 @@ adapters work. Knows nothing about tokens' meaning, sampling or scheduling.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from audioreason.engines.features import CHUNK_FRAMES, CHUNK_TOKENS, audio_token_count
+from audioreason.engines.features import CHUNK_FRAMES, CHUNK_TOKENS, audio_token_count, send
 
 if TYPE_CHECKING:
     import torch
@@ -30,13 +31,13 @@ class KeysValues:
     values: Tensor
 
 
-def hear(tower: Any, features: Tensor, frames: Tensor) -> tuple[Tensor, list[int]]:
+def hear(tower: Any, features: Tensor, frames: Sequence[int]) -> tuple[Tensor, list[int]]:
     """The audio tower on a batch of clips.
 
     Args:
         tower: transformers' `Qwen3OmniMoeAudioEncoder`.
         features: log-mels (batch, 128, longest), zero after each clip's end.
-        frames: frames of each clip (batch,).
+        frames: frames of each clip; plain numbers, so that a GPU need not be asked.
 
     Returns:
         Embeddings (batch, positions, hidden), of which a clip's first tokens are valid, and tokens per clip.
@@ -55,12 +56,12 @@ def hear(tower: Any, features: Tensor, frames: Tensor) -> tuple[Tensor, list[int
     x = tower.conv_out(x.permute(0, 3, 1, 2).flatten(2))  # (batch * chunks, 13, width)
     x = x + tower.positional_embedding.positional_embedding[:CHUNK_TOKENS].to(x.dtype)
     x = x.reshape(batch, chunks * CHUNK_TOKENS, -1)
-    counts = [audio_token_count(int(count)) for count in frames.tolist()]
+    counts = [audio_token_count(count) for count in frames]
     x = x[:, : max(counts)]
 
     window = tower.n_window_infer // CHUNK_FRAMES * CHUNK_TOKENS
     place = torch.arange(x.shape[1], device=x.device)
-    valid = place[None, :] < torch.tensor(counts, device=x.device)[:, None]  # (batch, positions)
+    valid = place[None, :] < send(counts, x.device)[:, None]  # (batch, positions)
     mask = valid[:, None, None, :]
     if x.shape[1] > window:
         same = (place[:, None] // window) == (place[None, :] // window)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audioreason.engines.features import audio_token_count, frame_count
+from audioreason.engines.features import audio_token_count, frame_count, stack
 from audioreason.engines.tokens import ChatTokenizer, Turn
 from audioreason.errors import EngineError
 from audioreason.train._pocket_prompts import answer_text, ask, shipped_prompts, wanted
@@ -45,10 +45,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Batch:
-    """Clips (16-bit samples at 16 kHz) and the rows that ask about them."""
+    """Clips, stacked and mirrored (clips, longest), with their frames, and the rows that ask about them."""
 
     number: int
-    clips: list[NDArray[np.int16]]
+    sound: NDArray[np.int16]
+    frames: list[int]
     rows: list[Row]
 
 
@@ -114,7 +115,7 @@ def make_batch(plan: Plan, number: int, tokenizer: ChatTokenizer, prompts: Seque
         clips.append(clip)
         for ids, prefix in _example_rows(rng, item, len(clip), silent, tokenizer, prompts):
             rows.append(Row(index, np.asarray(ids, np.int32), prefix))
-    return Batch(number, clips, rows)
+    return Batch(number, *stack(clips), rows)
 
 
 def to_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audioreason.engines import thinker
-from audioreason.engines.features import log_mel_batch
+from audioreason.engines.features import log_mel_stacked, send, stack
 from audioreason.engines.tokens import ChatTokenizer
 from audioreason.train._pocket_data import encode, to_int16
 
@@ -112,10 +112,11 @@ def _greedy_rows(
 ) -> list[list[int]]:
     import torch
 
-    embeddings = embed_rows(model, tokenizer, prompts, clips, list(range(len(prompts))), device)
+    heard = hear(model, *stack(clips), device)
+    embeddings = embed_rows(model, tokenizer, prompts, heard, list(range(len(prompts))), device)
     rows, longest, _ = embeddings.shape
     states, read = thinker.read(model.model, embeddings, keep=True)
-    lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
+    lengths = send([len(prompt) for prompt in prompts], device)
     last = states[torch.arange(rows, device=device), lengths - 1]
     cache = []
     for layer in read:
@@ -141,16 +142,12 @@ def embed_rows(
     model: Any,
     tokenizer: ChatTokenizer,
     rows: Sequence[Sequence[int] | NDArray[np.int32]],
-    clips: Sequence[NDArray[np.int16]],
+    heard: tuple[torch.Tensor, list[int]],
     clip_of_row: Sequence[int],
     device: str,
-    heard: tuple[torch.Tensor, list[int]] | None = None,
 ) -> torch.Tensor:
-    """Embeddings of rows (rows, longest, hidden), each with its clip's audio in place of the placeholder."""
-    import torch
+    """Embeddings of rows (rows, longest, hidden), each with its clip, as `hear` gave it, in its place."""
 
-    if heard is None:
-        heard = hear_clips(model, clips, device)
     audio, counts = heard
     longest = max(len(row) for row in rows)
     ids = np.full((len(rows), longest), tokenizer.end_of_text, np.int64)
@@ -161,19 +158,20 @@ def embed_rows(
         begin = int(np.argmax(ids[number] == tokenizer.audio_pad))
         where.append(number * longest + begin + np.arange(count))
         source.append(clip_of_row[number] * audio.shape[1] + np.arange(count))
-    embedded = model.model.embed_tokens(torch.from_numpy(ids).to(device, non_blocking=True))
+    embedded = model.model.embed_tokens(send(ids, device))
     flat = embedded.flatten(0, 1)
-    index = torch.from_numpy(np.concatenate(where)).to(device, non_blocking=True)
-    taken = audio.flatten(0, 1)[torch.from_numpy(np.concatenate(source)).to(device, non_blocking=True)]
+    index = send(np.concatenate(where), device)
+    taken = audio.flatten(0, 1)[send(np.concatenate(source), device)]
     filled: torch.Tensor = flat.index_copy(0, index, taken.to(flat.dtype)).view(embedded.shape)
     return filled
 
 
-def hear_clips(model: Any, clips: Sequence[NDArray[np.int16]], device: str) -> tuple[torch.Tensor, list[int]]:
-    """Audio embeddings of 16-bit clips (clips, positions, hidden) and tokens per clip."""
+def hear(
+    model: Any, sound: NDArray[np.int16], frames: list[int], device: str
+) -> tuple[torch.Tensor, list[int]]:
+    """Audio embeddings (clips, positions, hidden) of stacked 16-bit clips, and tokens per clip."""
     import torch
 
-    samples = [torch.from_numpy(clip.astype(np.float32) / 32768.0) for clip in clips]
     with torch.autocast(device, enabled=False):
-        features, frames = log_mel_batch(samples, device)
+        features = log_mel_stacked(send(sound, device), frames)
     return thinker.hear(model.audio_tower, features, frames)

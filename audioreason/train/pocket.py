@@ -34,11 +34,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audioreason.engines import thinker
+from audioreason.engines.features import send
 from audioreason.engines.pocket import PocketShape, build_model, pocket_config, save_folder
 from audioreason.engines.tokens import ChatTokenizer, save_tokenizer, train_tokenizer
 from audioreason.errors import EngineError
 from audioreason.train._pocket_data import Batch, Feed, Plan, corpus
-from audioreason.train._pocket_eval import embed_rows, evaluate, hear_clips, probes
+from audioreason.train._pocket_eval import embed_rows, evaluate, hear, probes
 from audioreason.train._pocket_log import Log, Meter
 from audioreason.train._pocket_prompts import shipped_prompts
 
@@ -57,8 +58,8 @@ class Recipe:
     minutes: float = 11.0
     steps: int | None = None  # stop after so many, whatever the time
     clips: int = 96  # a batch; twice as many conversations
-    parts: int = 4  # conversations are sorted by length and computed in so many parts
-    workers: int = 14
+    parts: int = 2  # conversations are sorted by length and computed in so many parts
+    workers: int = 13
     peak: float = 1e-3
     warmup: int = 150
     decay: float = 0.05
@@ -187,7 +188,8 @@ def _optimizer(model: Any, recipe: Recipe) -> torch.optim.Optimizer:
     decay = [p for n, p in trained if p.ndim > 1 and "embed_tokens" not in n]
     rest = [p for n, p in trained if not (p.ndim > 1 and "embed_tokens" not in n)]
     groups = [{"params": decay, "weight_decay": recipe.decay}, {"params": rest, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=recipe.peak, betas=(0.9, 0.98))
+    on_gpu = next(model.parameters()).is_cuda
+    return torch.optim.AdamW(groups, lr=recipe.peak, betas=(0.9, 0.98), fused=on_gpu)
 
 
 def _over(recipe: Recipe, state: _State) -> bool:
@@ -225,16 +227,20 @@ def _step(
     long_loss: list[torch.Tensor] = []
     short_loss: list[torch.Tensor] = []
     with autocast:
-        heard = hear_clips(model, batch.clips, device)
+        heard = hear(model, batch.sound, batch.frames, device)
     # parts are computed one after another on a copy whose gradient is collected, then the tower learns once
     audio = heard[0].detach().requires_grad_()
     for begin in range(0, len(rows), size):
         part = rows[begin : begin + size]
         with autocast:
             x = embed_rows(
-                model, tokenizer, [row.ids for row in part], batch.clips, [row.clip for row in part], device,
+                model,
+                tokenizer,
+                [row.ids for row in part],
                 (audio, heard[1]),
-            )  # fmt: skip
+                [row.clip for row in part],
+                device,
+            )
             routing: list[tuple[torch.Tensor, torch.Tensor]] = []
             states, _ = thinker.read(model.model, x, routing=routing)
             where: list[int] = []
@@ -246,10 +252,10 @@ def _step(
                 where += range(first, first + count)
                 targets += row.ids[row.prefix :].tolist()
                 weights += [1.0 / math.sqrt(count)] * count
-            chosen = states.flatten(0, 1)[torch.tensor(where, device=device)]
+            chosen = states.flatten(0, 1)[send(where, device)]
             logits = model.lm_head(chosen).float()
-        each = functional.cross_entropy(logits, torch.tensor(targets, device=device), reduction="none")
-        weight = torch.tensor(weights, device=device)
+        each = functional.cross_entropy(logits, send(targets, device), reduction="none")
+        weight = send(weights, device)
         loss = (each * weight).sum() / scale
         if recipe.balance:
             loss = loss + recipe.balance * _balance(routing) * len(part) / len(rows)

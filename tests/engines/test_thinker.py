@@ -20,8 +20,9 @@ from audioreason.errors import EngineError
 def test_logits_equal_transformers_for_clips_and_texts_of_different_length(folder: Path) -> None:
     model = load_model(folder)
     tokenizer = ChatTokenizer.load(folder)
-    features, frames = log_mel_batch([torch.from_numpy(noise(s, int(s))) for s in (2.5, 3.27, 6.0)])
+    features, frames = log_mel_batch([noise(s, int(s)) for s in (2.5, 3.27, 6.0)])
     heard, counts = thinker.hear(model.audio_tower, features, frames)
+    lengths = torch.tensor(frames)
     rows = [
         tokenizer.conversation([Turn("system", ("Hi",)), Turn("user", (None, "how many?" * n))], [count])
         for n, count in enumerate(counts, start=1)
@@ -32,7 +33,7 @@ def test_logits_equal_transformers_for_clips_and_texts_of_different_length(folde
     for number, row in enumerate(rows):
         ids[number, : len(row)] = torch.tensor(row)
         mask[number, : len(row)] = 1
-    frame_mask = (torch.arange(features.shape[2])[None] < frames[:, None]).long()
+    frame_mask = (torch.arange(features.shape[2])[None] < lengths[:, None]).long()
     expected = model(
         input_ids=ids, attention_mask=mask, input_features=features, feature_attention_mask=frame_mask
     ).logits
