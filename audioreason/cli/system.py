@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
+import urllib.request
+import webbrowser
 from pathlib import Path
 from typing import Annotated
 
@@ -38,14 +42,29 @@ def lab(
         "app/main.py",
         "--server.address=127.0.0.1",
         f"--server.port={port}",
-        f"--server.headless={'false' if browser else 'true'}",
+        # not headless, Streamlit asks a new user for an e-mail address and waits; so we open the browser
+        "--server.headless=true",
         "--browser.gatherUsageStats=false",
     ]
     if secrets.is_file():
         command.append(f"--secrets.files={secrets}")
     environment = os.environ | {"AUDIOREASON_WORKSPACE": str(workspace.root), **telemetry_off()}
+    if browser:
+        threading.Thread(target=_open_when_ready, args=(port,), daemon=True).start()
     # the theme, fonts and pages are found from the lab's own folder, whatever the current one
     raise typer.Exit(subprocess.call(command, cwd=lab_root(), env=environment))
+
+
+def _open_when_ready(port: int, patience: float = 90.0) -> None:
+    """Open the lab's page in the browser once its server answers; give up silently after `patience` seconds."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2):
+                webbrowser.open(f"http://127.0.0.1:{port}")
+                return
+        except OSError:
+            time.sleep(0.3)
 
 
 def telemetry_off() -> dict[str, str]:
