@@ -56,7 +56,7 @@ def lab(
 
 
 def _open_when_ready(port: int, patience: float = 90.0) -> None:
-    """Open the lab's page in the browser once its server answers; give up silently after `patience` seconds."""
+    """Open the lab's page in the browser once its server answers, within `patience` seconds."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         try:
