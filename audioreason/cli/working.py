@@ -294,7 +294,7 @@ def _read_settings(file: Path) -> dict[str, Any]:
 
 
 def _value(text: str, field: dict[str, Any]) -> Any:
-    """What a person typed for a field: JSON where it is JSON, else text; a list may be written with commas."""
+    """What a person typed for a field: JSON where it is JSON, else text; a list may have commas."""
     kinds = {field.get("type"), *(option.get("type") for option in field.get("anyOf", ()))}
     if "array" in kinds and not text.lstrip().startswith("["):
         items = field.get("items", {})

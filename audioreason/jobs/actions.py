@@ -107,11 +107,19 @@ def command_line(kind: Kind, settings: Any) -> str:
     values = settings.model_dump(mode="json", exclude_defaults=True)
     words = ["audioreason", "jobs", "submit", kind.name]
     for name, value in values.items():
-        words += [
-            "--set",
-            f"{name}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}",
-        ]
+        words += ["--set", f"{name}={_typed(value)}"]
     return shlex.join(words)
+
+
+def _typed(value: Any) -> str:
+    """A setting as a person would type it: text as it is, simple lists with commas, the rest as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and value and all(type(part) in (str, int, float) for part in value):
+        texts = [str(part) for part in value]
+        if all(text and text.strip() == text and "," not in text and text[0] != "[" for text in texts):
+            return ",".join(texts)
+    return json.dumps(value, ensure_ascii=False)
 
 
 def stop(workspace: Workspace, job_id: str, *, now: bool = False) -> list[str]:

@@ -191,6 +191,8 @@ def plan(spec: EvaluateSpec, workspace: Workspace) -> Plan:
     ]
     if dataset.info.kind == "benchmark" and set(spec.splits) & {"sealed", "full"}:
         notes.append("This includes the sealed half: use it for final figures, not while you edit a prompt.")
+    if None in endpoints and len(expand(spec)) > 1:
+        notes.append("Each run starts an engine of its own; with a serve job they would share one.")
     per_run = sum(counts) * spec.samples * len(set(spec.seeds))
     expected = expect(workspace, prompts, [e.model if e else None for e in endpoints], per_run)
     return Plan(

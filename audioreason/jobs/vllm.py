@@ -1,0 +1,255 @@
+"""vLLM as a job: its command as a list built from a form, and a look at the machine before it is started.
+
+vLLM lives in its own environment; `AUDIOREASON_VLLM` is its executable and nothing here imports it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from audioreason.errors import JobError
+from audioreason.jobs.kinds import Check
+from audioreason.jobs.machine import Gpu, gpus_now
+from audioreason.jobs.sizes import ModelSize, model_size
+from audioreason.jobs.supervise import port_is_free
+from audioreason.workspace import Workspace
+
+EXECUTABLE_VARIABLE = "AUDIOREASON_VLLM"
+
+# what the lab decides, or does not allow at all
+_RESERVED = (
+    "--allowed-local-media-path",
+    "--api-key",
+    "--host",
+    "--port",
+    "--served-model-name",
+    "--trust-remote-code",
+)
+_OVERHEAD = 3.0  # GiB a GPU for activations, CUDA graphs and the audio tower's work; FACTS: 59.3 loaded on 80
+_GIB = 2**30
+
+
+class VllmForm(BaseModel):
+    """What one chooses when starting vLLM; everything else is `extra_args`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(
+        default="",
+        title="Model",
+        description="A folder, or a name on the hub. Empty: the shipped Pocket Listener (local engine).",
+        json_schema_extra={"widget": "model"},
+    )
+    tensor_parallel: int = Field(
+        default=1,
+        ge=1,
+        title="Tensor parallel",
+        description="GPUs that share one copy of the model.",
+        json_schema_extra={"unit": "GPUs", "engine": "vllm"},
+    )
+    data_parallel: int = Field(
+        default=1,
+        ge=1,
+        title="Data parallel",
+        description="Copies of the model behind one address.",
+        json_schema_extra={"unit": "copies", "engine": "vllm"},
+    )
+    max_length: int = Field(
+        default=16_384,
+        ge=256,
+        title="Longest question and answer together",
+        json_schema_extra={"unit": "tokens", "engine": "vllm"},
+    )
+    reasoning_parser: str = Field(
+        default="",
+        title="Reasoning parser",
+        description="qwen3 gives thoughts apart from the answer; empty leaves <think> in the text.",
+    )
+    quantisation: Literal["", "fp8", "bitsandbytes", "awq", "gptq"] = Field(
+        default="",
+        title="Quantisation",
+        description="fp8 and bitsandbytes shrink on loading; awq and gptq need such a checkpoint.",
+        json_schema_extra={"engine": "vllm"},
+    )
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        default="auto", title="Number format", json_schema_extra={"advanced": True, "engine": "vllm"}
+    )
+    gpu_memory_utilization: float = Field(
+        default=0.9,
+        gt=0,
+        le=1,
+        title="Share of GPU memory",
+        description="vLLM takes this much at once and fills the rest of it with cache.",
+        json_schema_extra={"engine": "vllm"},
+    )
+    limit_mm: dict[str, int] = Field(
+        default={"audio": 1, "image": 1, "video": 1},
+        title="Media in one question",
+        description="Zeros for image and video stop vLLM 0.24 from starting with Qwen3-Omni.",
+        json_schema_extra={"advanced": True, "engine": "vllm"},
+    )
+    extra_args: list[str] = Field(
+        default=[],
+        title="Further arguments",
+        description="One word each, as vllm serve takes them.",
+        json_schema_extra={"advanced": True, "engine": "vllm"},
+    )
+    port: int = Field(
+        default=0, ge=0, le=65_535, title="Port", description="0 takes a free one.",
+        json_schema_extra={"advanced": True},
+    )  # fmt: skip
+
+    @field_validator("extra_args")
+    @classmethod
+    def _not_ours(cls, value: list[str]) -> list[str]:
+        for word in value:
+            name = word.split("=")[0].replace("_", "-")
+            if any(reserved.startswith(name) for reserved in _RESERVED if len(name) > 3):
+                raise ValueError(f"{word.split('=')[0]} is set by the lab, or not allowed")
+        return value
+
+
+def vllm_executable() -> str | None:
+    """`AUDIOREASON_VLLM`, else `vllm` on the path; None if there is none."""
+    return shutil.which(os.environ.get(EXECUTABLE_VARIABLE) or "vllm")
+
+
+def media_folder(workspace: Workspace) -> Path:
+    """The only folder from which vLLM may read clips: the cache of prepared ones."""
+    return workspace.cache / "clips"
+
+
+def vllm_command(form: VllmForm, name: str, port: int, media: Path) -> list[str]:
+    """The command as a list of words; no shell sees it.
+
+    Raises:
+        JobError: if vLLM is not installed, no model is named, or `media` would open the whole disk.
+    """
+    executable = vllm_executable()
+    if executable is None:
+        raise JobError(
+            "vLLM is not installed.",
+            f"Install it with: make vllm, and set {EXECUTABLE_VARIABLE} to its executable.",
+        )
+    if not form.model:
+        raise JobError("vLLM needs a model.", "Name a folder, or a model on the hub.")
+    if media.resolve() == Path(media.resolve().anchor):
+        raise JobError("vLLM may not read the whole disk.", "Use a workspace below a folder of its own.")
+    command = [executable, "serve", form.model, "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--served-model-name", name, "--allowed-local-media-path", str(media.resolve())]
+    command += ["--max-model-len", str(form.max_length)]
+    command += ["--gpu-memory-utilization", f"{form.gpu_memory_utilization:g}", "--dtype", form.dtype]
+    if form.tensor_parallel > 1:
+        command += ["--tensor-parallel-size", str(form.tensor_parallel)]
+    if form.data_parallel > 1:
+        command += ["--data-parallel-size", str(form.data_parallel)]
+    if form.reasoning_parser:
+        command += ["--reasoning-parser", form.reasoning_parser]
+    if form.quantisation:
+        command += ["--quantization", form.quantisation]
+    if form.limit_mm:
+        command += ["--limit-mm-per-prompt", json.dumps(form.limit_mm, separators=(",", ":"))]
+    return [*command, *form.extra_args]
+
+
+def preflight(
+    form: VllmForm, workspace: Workspace, gpus: Callable[[], Sequence[Gpu]] = gpus_now
+) -> tuple[Check, ...]:
+    """What is needed against what is there, each with its arithmetic; quick, starts nothing."""
+    size = model_size(form.model)
+    return (
+        _executable(),
+        _model(form, size),
+        _memory(form, size, gpus()),
+        _disk(size, workspace),
+        _port(form),
+    )
+
+
+def _executable() -> Check:
+    found = vllm_executable()
+    named = os.environ.get(EXECUTABLE_VARIABLE)
+    if found is not None:
+        return Check("vLLM", "ok", f"{found} is there.")
+    what = (
+        f"{EXECUTABLE_VARIABLE} is {named}, which cannot be run" if named else "There is no vllm on the path"
+    )
+    return Check("vLLM", "fail", f"{what}. Install it with: make vllm, and set {EXECUTABLE_VARIABLE}.")
+
+
+def _model(form: VllmForm, size: ModelSize) -> Check:
+    if not form.model:
+        return Check("model", "fail", "No model is named.")
+    if size.folder is None and (form.model.startswith((".", "/", "~")) or form.model.count("/") > 1):
+        return Check("model", "fail", f"There is no folder {form.model}.")
+    if size.folder is None:
+        return Check("model", "warn", f"{form.model} is not on this disk; vLLM will download it.")
+    if size.weights == 0:
+        return Check(
+            "model", "warn", f"{size.folder} holds no safetensors: only dummy weights can be served."
+        )
+    return Check("model", "ok", f"{size.folder}: {size.weights / _GIB:.1f} GiB of weights.")
+
+
+def _memory(form: VllmForm, size: ModelSize, gpus: Sequence[Gpu]) -> Check:
+    wanted = form.tensor_parallel * form.data_parallel
+    if len(gpus) < wanted:
+        have = f"{len(gpus)} GPU{'s' * (len(gpus) != 1)}"
+        return Check(
+            "GPU memory",
+            "fail",
+            f"{form.tensor_parallel} (tensor) x {form.data_parallel} (data) = {wanted} needed, {have} there.",
+        )
+    best = sorted(gpus, key=lambda gpu: -gpu.free)[:wanted]
+    total, free = min(gpu.total for gpu in best) / 1024, min(gpu.free for gpu in best) / 1024  # GiB
+    share = form.gpu_memory_utilization * total
+    shared = (
+        f"{form.gpu_memory_utilization:g} x {total:.1f} = {share:.1f} GiB that vLLM takes, {free:.1f} free"
+    )
+    if size.weights == 0:
+        state = "warn" if share <= free else "fail"
+        return Check("GPU memory", state, f"The model's size is not known yet; {shared}.")
+    factor = {"fp8": 0.5, "bitsandbytes": 0.3}.get(form.quantisation, 1.0) if size.unquantised else 1.0
+    weights = size.weights * factor / _GIB / form.tensor_parallel
+    cache = size.cache_bytes_per_token * form.max_length / _GIB / form.tensor_parallel
+    need = weights + cache + _OVERHEAD
+    quantised = f" x {factor:g} ({form.quantisation})" if factor != 1 else ""
+    sentence = (
+        f"weights {size.weights / _GIB:.1f}{quantised} / {form.tensor_parallel} = {weights:.1f}"
+        f" + cache of {form.max_length:,} tokens {cache:.1f} + work {_OVERHEAD:.0f}"
+        f" = {need:.1f} GiB a GPU; {shared}."
+    )
+    if need > share:
+        return Check("GPU memory", "fail", f"{sentence} Use more GPUs, quantisation or a shorter length.")
+    if share > free:
+        return Check("GPU memory", "fail", f"{sentence} Stop what uses the GPU, or take a smaller share.")
+    tight = need > 0.95 * share
+    return Check("GPU memory", "warn" if tight else "ok", sentence + (" That is tight." if tight else ""))
+
+
+def _disk(size: ModelSize, workspace: Workspace) -> Check:
+    free = shutil.disk_usage(workspace.root).free / _GIB
+    if size.folder is not None:
+        state = "ok" if free > 2 else "warn"
+        return Check("disk", state, f"{free:.1f} GiB free for logs and runs; nothing is downloaded.")
+    hub = size.cache if size.cache.exists() else Path.home()
+    there = shutil.disk_usage(hub).free / _GIB
+    state = "warn" if there < 80 else "ok"
+    return Check(
+        "disk", state, f"{there:.1f} GiB free in {hub} for the download; a model of 30B in bf16 takes 60."
+    )
+
+
+def _port(form: VllmForm) -> Check:
+    if form.port == 0:
+        return Check("port", "ok", "A free one will be taken.")
+    if port_is_free(form.port):
+        return Check("port", "ok", f"{form.port} is free.")
+    return Check("port", "fail", f"Port {form.port} is in use. Choose another, or 0 for a free one.")
