@@ -91,11 +91,15 @@ class Variant:
 
     def text_changed(self, field: str) -> None:
         """Take over what was typed into an editor, and keep it as a draft."""
+        if self.key(field) not in st.session_state:  # the editor went away with the click that ended typing
+            return
         self._values[field] = st.session_state[self.key(field)] or ""
         self.keep_text()
 
     def setting_changed(self, field: str) -> None:
         """Take over a number or a choice, and keep it."""
+        if self.key(field) not in st.session_state:
+            return
         self._values[field] = st.session_state[self.key(field)]
         self.keep_settings()
 
