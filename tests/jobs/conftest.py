@@ -1,0 +1,53 @@
+"""Fixtures of the jobs' tests: the test kinds everywhere, a machine with two CPU slots and no GPU, no orphans."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from audioreason.jobs import rows as table
+from audioreason.jobs.processes import TOKEN_VARIABLE, belonging, kill
+from audioreason.workspace import Workspace
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What every process of these tests sees."""
+    monkeypatch.setenv("AUDIOREASON_JOB_KINDS", "tests.jobs.kinds:KINDS")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("AUDIOREASON_CPU_JOBS", "2")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.delenv("AUDIOREASON_GPUS", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def nobody_stays(workspace: Workspace) -> Iterator[None]:
+    """Whatever a test did, its workers are gone after it."""
+    yield
+    kill(everyone(workspace))
+
+
+def everyone(workspace: Workspace) -> list[psutil.Process]:
+    """Every process of any job of this workspace, workers and what they started."""
+    found = {}
+    for row in table.peek(workspace):
+        for process in belonging(row.token, row.pid, row.started):
+            found[process.pid] = process
+    for process in psutil.process_iter():
+        try:
+            environment = process.environ()
+        except psutil.Error:
+            continue
+        if environment.get(TOKEN_VARIABLE) and environment.get("AUDIOREASON_WORKSPACE") == str(
+            workspace.root
+        ):
+            found[process.pid] = process
+    found.pop(os.getpid(), None)
+    return list(found.values())

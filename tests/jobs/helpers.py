@@ -1,0 +1,57 @@
+"""Small things that the jobs' tests share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from audioreason.jobs.processes import holds_lock
+from audioreason.jobs.queue import reconcile
+from audioreason.jobs.watch import JobView, job
+from audioreason.workspace import Workspace
+
+
+def until(condition: Callable[[], object], seconds: float = 20.0, what: str = "") -> None:
+    """Wait for a condition, reconciling nothing."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what or "waited too long"
+        time.sleep(0.02)
+
+
+def until_state(workspace: Workspace, job_id: str, *states: str, seconds: float = 30.0) -> JobView:
+    """Reconcile until the job is in one of these states."""
+    deadline = time.monotonic() + seconds
+    while True:
+        reconcile(workspace)
+        view = job(workspace, job_id)
+        if view.state in states:
+            return view
+        assert time.monotonic() < deadline, f"{job_id} is {view.state} ({view.reason}), not {states}"
+        time.sleep(0.05)
+
+
+def until_counted(workspace: Workspace, job_id: str, count: int) -> None:
+    """Wait until the job `count` has written so many lines."""
+    out = workspace.jobs / job_id / "out.jsonl"
+    until(lambda: out.exists() and len(out.read_bytes().splitlines()) >= count, what=f"{count} lines")
+
+
+def written(workspace: Workspace, job_id: str) -> list[int]:
+    """What the job `count` wrote, over all attempts."""
+    return [int(line) for line in (workspace.jobs / job_id / "out.jsonl").read_bytes().splitlines()]
+
+
+def gone(pid: int) -> bool:
+    """Whether there is no such process, zombies counted as none."""
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def nothing_lives(workspace: Workspace) -> bool:
+    """Whether no job's lock is held."""
+    return not any(holds_lock(folder) for folder in workspace.jobs.iterdir())

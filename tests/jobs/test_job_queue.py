@@ -1,0 +1,225 @@
+"""The queue on real processes: what starts when, who waits for what, who gives way."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from audioreason.errors import JobError
+from audioreason.jobs import actions
+from audioreason.jobs import rows as table
+from audioreason.jobs.queue import reconcile
+from audioreason.jobs.watch import job, list_jobs, metrics, tail_log
+from audioreason.workspace import Workspace
+from tests.jobs.conftest import everyone
+from tests.jobs.helpers import until, until_counted, until_state, written
+
+
+def test_a_job_runs_to_its_end_and_says_what_it_did(workspace: Workspace) -> None:
+    job_id = actions.submit(workspace, "count", {"count": 10})
+    view = until_state(workspace, job_id, "finished")
+    assert (view.done, view.total, view.attempt) == (10, 10, 1)
+    assert view.result == {"lines": 10, "gpus": ""}
+    assert [phase.name for phase in view.phases] == ["start", "count"]
+    assert all(phase.ended is not None for phase in view.phases)
+    assert written(workspace, job_id) == list(range(10))
+    rows, offset = metrics(workspace, job_id)
+    assert [row["squared"] for row in rows] == [float(n * n) for n in range(10)]
+    assert metrics(workspace, job_id, offset) == ([], offset)
+    assert [line.level for line in tail_log(workspace, job_id)] == ["INFO"] * 4
+
+
+def test_no_more_cpu_jobs_run_than_the_limit_says_and_the_next_starts_by_itself(workspace: Workspace) -> None:
+    ids = [actions.submit(workspace, "count", {"count": 20}) for _ in range(4)]
+    states = [job(workspace, job_id).state for job_id in ids]
+    assert states[2:] == ["queued", "queued"] and "queued" not in states[:2]
+    assert "CPU slot" in job(workspace, ids[2]).reason
+    # nobody polls: each worker starts the next one at its end
+    until(lambda: all((workspace.jobs / job_id / "state.json").exists() for job_id in ids), 30)
+    until(lambda: not any(row.state in ("queued", "running") for row in table.peek(workspace)), 30)
+    assert {row.state for row in table.peek(workspace)} == {"finished"}
+
+
+def test_priority_goes_before_age(workspace: Workspace) -> None:
+    first = actions.submit(workspace, "count", {"count": 15, "cpus": 2})
+    low = actions.submit(workspace, "count", {"count": 1, "cpus": 2})
+    high = actions.submit(workspace, "count", {"count": 1, "cpus": 2}, priority=5)
+    for job_id in (first, low, high):
+        until_state(workspace, job_id, "finished")
+    began = {row.id: row.began for row in table.peek(workspace)}
+    assert began[first] < began[high] < began[low]
+
+
+def test_a_job_that_wants_more_slots_than_there_are_runs_alone(workspace: Workspace) -> None:
+    small = actions.submit(workspace, "count", {"count": 10})
+    large = actions.submit(workspace, "count", {"count": 1, "cpus": 9})
+    assert job(workspace, large).state == "queued"
+    until_state(workspace, large, "finished")
+    assert job(workspace, small).state == "finished"
+
+
+def test_a_job_waits_for_the_jobs_before_it_and_says_what_is_wrong_with_them(workspace: Workspace) -> None:
+    first = actions.submit(workspace, "count", {"count": 30})
+    second = actions.submit(workspace, "count", {"count": 1}, after=[first])
+    assert job(workspace, second).reason == f"It waits for {first}."
+    until_counted(workspace, first, 2)
+    actions.stop(workspace, first)
+    until_state(workspace, first, "stopped")
+    reconcile(workspace)
+    assert f"{first}, which is stopped" in job(workspace, second).reason
+    actions.resume(workspace, first)
+    until_state(workspace, second, "finished")
+    with pytest.raises(JobError, match="no job nothing"):
+        actions.submit(workspace, "count", {}, after=["nothing"])
+
+
+def test_two_jobs_for_one_gpu_run_one_after_the_other(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUDIOREASON_GPUS", "1")
+    ids = [actions.submit(workspace, "count", {"count": 15, "gpus": 1}) for _ in range(2)]
+    assert job(workspace, ids[0]).gpus == ("0",)
+    assert job(workspace, ids[1]).reason == "It waits for 1 GPU; 0 of 1 free."
+    beside = actions.submit(workspace, "count", {"count": 1})  # needs none, so it need not wait
+    until_state(workspace, beside, "finished")
+    views = [until_state(workspace, job_id, "finished") for job_id in ids]
+    assert [view.result["gpus"] for view in views if view.result] == ["0", "0"]
+    assert views[0].ended <= views[1].began + 0.05
+    assert all(row.gpu_ids == () for row in table.peek(workspace))
+    never = actions.submit(workspace, "count", {"gpus": 2})
+    assert job(workspace, never).reason == "It needs 2 GPUs, and this machine has 1."
+
+
+def test_a_server_gives_its_gpu_to_a_job_and_gets_it_back(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUDIOREASON_GPUS", "1")
+    server = actions.submit(workspace, "hold", {"gpus": 1})
+    until(lambda: job(workspace, server).ready)
+    dependent = actions.submit(workspace, "count", {"count": 1}, after=[server])
+    until_state(workspace, dependent, "finished")  # a server counts as done when it is ready
+    training = actions.submit(workspace, "count", {"count": 10, "gpus": 1})
+    until_state(workspace, training, "finished")
+    until(lambda: job(workspace, server).ready)
+    view = job(workspace, server)
+    assert (view.state, view.attempt, view.gpus) == ("running", 2, ("0",))
+    actions.stop(workspace, server)
+    assert until_state(workspace, server, "stopped").attempt == 2
+
+
+def test_a_stop_while_it_gives_way_keeps_a_server_stopped(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUDIOREASON_GPUS", "1")
+    server = actions.submit(workspace, "hold", {"gpus": 1})
+    until(lambda: job(workspace, server).ready)
+    training = actions.submit(workspace, "count", {"count": 5, "gpus": 1})
+    actions.stop(workspace, server)
+    until_state(workspace, training, "finished")
+    assert until_state(workspace, server, "stopped").attempt == 1
+
+
+def test_a_matrix_is_a_parent_whose_state_comes_from_its_children(workspace: Workspace) -> None:
+    parent = actions.submit(workspace, "count", {"count": 60, "parts": 3})
+    view = job(workspace, parent)
+    assert len(view.children) == 3 and view.state == "running" and view.total == 3
+    assert [listed.id for listed in list_jobs(workspace)] == [parent, *view.children]
+    assert [listed.id for listed in list_jobs(workspace, children=False)] == [parent]
+    until_counted(workspace, view.children[0], 3)
+    until_counted(workspace, view.children[1], 3)
+    assert set(actions.stop(workspace, parent)) == set(view.children)
+    assert until_state(workspace, parent, "stopped").reason == "3 stopped"
+    actions.resume(workspace, parent)
+    done = until_state(workspace, parent, "finished", seconds=60)
+    assert (done.done, done.note) == (3, "180 of 180")
+    for child in view.children:
+        assert written(workspace, child) == list(range(60))
+    removal = actions.delete(workspace, parent)
+    assert len(removal.jobs) == 4 and list_jobs(workspace) == []
+
+
+def test_two_labs_that_reconcile_at_once_start_everything_once(workspace: Workspace) -> None:
+    for _ in range(6):
+        actions.submit(workspace, "count", {"count": 4, "pause": 0.01})
+    code = (
+        "import sys, time; from audioreason.jobs.queue import reconcile;"
+        "from audioreason.workspace import Workspace; w = Workspace.open(sys.argv[1])\n"
+        "end = time.time() + 4\n"
+        "while time.time() < end: reconcile(w)"
+    )
+    labs = [subprocess.Popen([sys.executable, "-c", code, str(workspace.root)]) for _ in range(2)]
+    most = 0
+    while any(lab.poll() is None for lab in labs):
+        most = max(most, sum(row.state == "running" for row in table.peek(workspace)))
+        time.sleep(0.01)
+    assert [lab.wait() for lab in labs] == [0, 0]
+    for row in table.peek(workspace):
+        until_state(workspace, row.id, "finished")
+        assert written(workspace, row.id) == list(range(4))
+        assert job(workspace, row.id).attempt == 1
+    assert most <= 2
+
+
+def test_a_worker_whose_start_was_never_committed_leaves_without_a_trace(workspace: Workspace) -> None:
+    """The submitting process may die between starting a worker and writing that it did."""
+    job_id = actions.submit(workspace, "count", {"count": 1, "cpus": 2})
+    until_state(workspace, job_id, "finished")
+    before = (workspace.jobs / job_id / "state.json").read_bytes()
+    command = [sys.executable, "-m", "audioreason.jobs.worker", str(workspace.jobs / job_id)]
+    stray = subprocess.run(command, env=os.environ | {"AUDIOREASON_JOB": "never-committed"}, timeout=30)
+    assert stray.returncode == 4
+    assert (workspace.jobs / job_id / "state.json").read_bytes() == before
+    assert written(workspace, job_id) == [0]
+
+
+def test_a_submission_that_fails_leaves_nothing(workspace: Workspace) -> None:
+    with pytest.raises(JobError, match=r"no field tempo.*"):
+        actions.submit(workspace, "evaluate", {"tempo": 1})
+    with pytest.raises(JobError, match="Did you mean evaluate"):
+        actions.submit(workspace, "evaluat", {})
+    with pytest.raises(JobError, match="temperature: Input should be greater"):
+        actions.submit(workspace, "evaluate", {"temperature": -1})
+    with pytest.raises(JobError):
+        actions.submit(workspace, "count", {"parts": 3}, after=["nothing"])
+    assert list_jobs(workspace) == [] and not list(workspace.root.glob("jobs/*"))
+
+
+def test_a_job_the_database_lost_is_listed_and_can_be_put_back(workspace: Workspace) -> None:
+    job_id = actions.submit(workspace, "count", {"count": 40})
+    until_counted(workspace, job_id, 3)
+    actions.stop(workspace, job_id)
+    until_state(workspace, job_id, "stopped")
+    for file in workspace.root.glob("lab.sqlite*"):
+        file.unlink()
+    (view,) = list_jobs(workspace)
+    assert view.state == "stopped" and "resume puts it back" in view.reason
+    actions.resume(workspace, job_id)
+    until_state(workspace, job_id, "finished")
+    assert written(workspace, job_id) == list(range(40))
+
+
+def test_a_job_folder_holds_plain_files_that_a_person_can_read(workspace: Workspace) -> None:
+    job_id = actions.submit(workspace, "count", {"count": 1}, title="A small one")
+    until_state(workspace, job_id, "finished")
+    folder = workspace.jobs / job_id
+    assert json.loads((folder / "job.json").read_text())["title"] == "A small one"
+    assert json.loads((folder / "state.json").read_text())["ending"] == "finished"
+    until(lambda: not everyone(workspace))
+
+
+def test_retry_begins_anew_and_duplicate_only_gives_the_settings(workspace: Workspace) -> None:
+    job_id = actions.submit(workspace, "count", {"count": 3}, title="three", priority=2)
+    until_state(workspace, job_id, "finished")
+    assert actions.duplicate(workspace, job_id).spec["count"] == 3
+    again = actions.retry(workspace, job_id)
+    view = until_state(workspace, again, "finished")
+    assert again != job_id and (view.title, view.priority, view.attempt) == ("three", 2, 1)
+    with pytest.raises(JobError, match="is finished; there is nothing to resume"):
+        actions.resume(workspace, job_id)
+    with pytest.raises(JobError, match="is finished; there is nothing to stop"):
+        actions.stop(workspace, job_id)
