@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 
 from audioreason.errors import PromptError
-from audioreason.prompts.template import Prompt, parse_prompt
+from audioreason.prompts.template import LONGEST, Prompt, parse_prompt
 from audioreason.workspace import shipped
 
 
 def load_prompt(name_or_path: str, folders: Sequence[Path] = ()) -> Prompt:
     """A prompt by name, alias, or path of an `.md` file; `folders` in order, then the shipped ones.
 
-    A name wins over an alias.
+    A name wins over an alias, and an earlier folder's alias over a later one's.
 
     Raises:
         PromptError: if there is none, or its file is broken.
@@ -27,11 +29,11 @@ def load_prompt(name_or_path: str, folders: Sequence[Path] = ()) -> Prompt:
     for path in _files(folders):
         if path.stem == name_or_path:
             return _read(path)
-    prompts = list_prompts(folders)
-    for prompt in prompts:
+    found = _readable(folders)
+    for prompt in found.values():
         if name_or_path in prompt.aliases:
             return prompt
-    names = [prompt.name for prompt in prompts]
+    names = sorted(found)
     close = get_close_matches(name_or_path, names, n=1)
     raise PromptError(
         f"There is no prompt named {name_or_path}.",
@@ -44,13 +46,7 @@ def list_prompts(folders: Sequence[Path] = ()) -> list[Prompt]:
 
     Broken files are left out: `broken_prompts` says what is wrong with them.
     """
-    found: dict[str, Prompt] = {}
-    for path in _files(folders):
-        if path.stem not in found:
-            try:
-                found[path.stem] = _read(path)
-            except PromptError:
-                continue
+    found = _readable(folders)
     return [found[name] for name in sorted(found)]
 
 
@@ -71,9 +67,27 @@ def _files(folders: Sequence[Path]) -> Iterator[Path]:
             yield from sorted(path for path in folder.glob("*.md") if not path.name.startswith("."))
 
 
+def _readable(folders: Sequence[Path]) -> dict[str, Prompt]:
+    """Prompts by name, in the order in which they are found."""
+    found: dict[str, Prompt] = {}
+    for path in _files(folders):
+        if path.stem not in found:
+            with contextlib.suppress(PromptError):  # `broken_prompts` reports it
+                found[path.stem] = _read(path)
+    return found
+
+
 def _read(path: Path) -> Prompt:
     try:
-        text = path.read_text(encoding="utf-8")
+        if path.stat().st_size > 4 * LONGEST:  # bytes: parse_prompt counts characters
+            raise PromptError(f"{path} is longer than {LONGEST:,} characters.", "Shorten it.")
+        # bytes, because reading text would change line endings and with them the version
+        text = path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise PromptError(f"{path} cannot be read as text ({type(error).__name__}).") from error
-    return parse_prompt(text, path.stem)
+    return _parse(text, path.stem)
+
+
+@lru_cache(maxsize=512)  # pages list every prompt at every click
+def _parse(text: str, name: str) -> Prompt:
+    return parse_prompt(text, name)

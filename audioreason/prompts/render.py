@@ -6,29 +6,37 @@ Values (a question, a choice) are inserted as text and never rendered again. Kno
 from __future__ import annotations
 
 import re
-import string
-import sys
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from types import FrameType
 from typing import Any
 
 import jinja2
 from jinja2 import meta, nodes
-from jinja2.exceptions import SecurityError
-from jinja2.runtime import LoopContext
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from audioreason.errors import PromptError
-from audioreason.prompts.template import Prompt
+from audioreason.prompts.sandbox import (
+    FILTERS,
+    FUNCTIONS,
+    LARGEST,
+    SECONDS,
+    RefusedError,
+    Sandbox,
+    TimeLimit,
+    TooSlowError,
+    letter,
+    tick,
+)
+from audioreason.prompts.template import LONGEST, Prompt
 
 VARIABLES = ("question", "choices", "letters", "language", "modality")
-LARGEST = 200_000  # characters of one rendered text
-SECONDS = 2.0  # time limit for one text
 
-_SPECIAL = re.compile(r"<\|[A-Za-z0-9_ ]{1,40}\|>|</?think>")
+# control tokens of the model families that hear: Qwen (<|...|>, <tts_pad>, <think>, <tool_call>), Llama and
+# Mistral (<s>, [INST]), Gemma (<start_of_turn>), DeepSeek (full-width bars)
+_SPECIAL = re.compile(
+    r"<[|｜][^<>|｜\s][^<>|｜]{0,40}[|｜]>|</?(?:think|tool_call|tool_response|tools)>|<tts_[a-z_]{1,30}>"
+    r"|</?s>|\[/?INST\]|<</?SYS>>|<(?:bos|eos|pad|unk|start_of_turn|end_of_turn|audio_soft_token)>"
+)
 
 
 @dataclass(frozen=True)
@@ -78,118 +86,64 @@ def flag_special_tokens(text: str) -> list[str]:
     return list(dict.fromkeys(match[0] for match in _SPECIAL.finditer(text)))
 
 
-def letter(number: int) -> str:
-    """1 -> "A", 2 -> "B" ... 26 -> "Z"; beyond, "27"."""
-    return string.ascii_uppercase[number - 1] if 1 <= number <= 26 else str(number)
-
-
-class _Sandbox(ImmutableSandboxedEnvironment):
-    """Only what a prompt needs: no attributes but a loop's, few filters, arithmetic that cannot explode."""
-
-    intercepted_binops = frozenset(["*", "**", "+", "%"])
-
-    def __init__(self) -> None:
-        super().__init__(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True)
-        self.globals.clear()
-        kept = (
-            "upper",
-            "lower",
-            "capitalize",
-            "title",
-            "trim",
-            "length",
-            "first",
-            "last",
-            "default",
-            "list",
-            "reverse",
-        )
-        self.filters = {name: self.filters[name] for name in kept} | {"letter": letter, "join": _join}
-
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        both_numbers = isinstance(left, (int, float)) and isinstance(right, (int, float))
-        if operator == "+" and isinstance(left, str) and isinstance(right, str):
-            return _bounded(left + right)
-        if not both_numbers or operator == "**" or max(abs(left), abs(right)) > 1e6:
-            raise SecurityError(f"`{operator}` is for small numbers only")
-        return super().call_binop(context, operator, left, right)
-
-    def wrap_str_format(self, value: Any) -> None:
-        """Let `str.format` be an attribute like any other, that is, not allowed."""
-
-    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        return isinstance(obj, LoopContext) and super().is_safe_attribute(obj, attr, value)
-
-
-def _join(values: Iterable[object], separator: str = "") -> str:
-    if isinstance(values, str):
-        raise SecurityError("`join` is for lists, not for text")
-    return _bounded(str(separator).join(str(value) for value in values))
-
-
-def _bounded(text: str) -> str:
-    if len(text) > LARGEST:
-        raise SecurityError(f"the text grows beyond {LARGEST:,} characters")
-    return text
-
-
-_ENVIRONMENT = _Sandbox()
+_ENVIRONMENT = Sandbox()
 
 
 @lru_cache(maxsize=256)
 def _compile(source: str, what: str) -> tuple[jinja2.Template, frozenset[str]]:
+    """A section's template and the variables it uses."""
+    if len(source) > LONGEST:
+        raise PromptError(f"The {what} is longer than {LONGEST:,} characters.", "Shorten it.")
     try:
-        tree = _ENVIRONMENT.parse(source)
-        used = meta.find_undeclared_variables(tree)
-        used |= {node.name for node in tree.find_all(nodes.Name) if node.name == "self"}
-        unknown = sorted(used - set(VARIABLES))
-        if unknown:
-            line = next((n.lineno for n in tree.find_all(nodes.Name) if n.name == unknown[0]), None)
-            raise PromptError(
-                f"Line {line} of the {what} uses an unknown variable, `{unknown[0]}`.",
-                f"Known are: {', '.join(VARIABLES)}.",
-                line,
-            )
-        forbidden = (
-            nodes.Macro,
-            nodes.CallBlock,
-            nodes.Include,
-            nodes.Import,
-            nodes.FromImport,
-            nodes.Extends,
-        )
-        for node in tree.find_all(forbidden):
-            kind = type(node).__name__.lower()
-            raise PromptError(
-                f"Line {node.lineno} of the {what} uses `{kind}`, which prompts may not.",
-                "Write the text out.",
-                node.lineno,
-            )
-        return _ENVIRONMENT.from_string(source), frozenset(used)
+        with TimeLimit():
+            tree = _ENVIRONMENT.parse(source)
+            used = meta.find_undeclared_variables(tree) - set(FUNCTIONS)
+            _refuse_unknown(tree, used - set(VARIABLES), what)
+            return _ENVIRONMENT.build(tree), frozenset(used)
+    except RefusedError as error:
+        raise PromptError(
+            f"Line {error.line} of the {what} uses `{error.statement}`, which prompts may not.",
+            "Use `if`, `for`, `set` and expressions.",
+            error.line,
+        ) from error
     except jinja2.TemplateSyntaxError as error:
         why = (error.message or "").rstrip(".")
+        hint = f"There are: {', '.join(FILTERS)}." if "No filter" in why else "Check its braces."
         raise PromptError(
-            f"Line {error.lineno} of the {what} is not a valid template: {why}.",
-            "Check its braces.",
-            error.lineno,
+            f"Line {error.lineno} of the {what} is not a valid template: {why}.", hint, error.lineno
         ) from error
-    except RecursionError as error:
+    except ValueError as error:  # Python reads 4,300 digits at most
+        raise PromptError(f"The {what} holds a number that is too long.", "Shorten it.") from error
+    except TooSlowError as error:
+        raise PromptError(f"The {what} takes longer than {SECONDS:.0f} s to read.", "Simplify it.") from error
+    except (RecursionError, MemoryError, SyntaxError) as error:  # Python's own limits on nesting
         raise PromptError(f"The {what} is nested too deeply.", "Simplify it.") from error
+
+
+def _refuse_unknown(tree: nodes.Template, unknown: set[str], what: str) -> None:
+    strange = [node for node in tree.find_all(nodes.Name) if node.name in unknown or node.name == "self"]
+    if strange:
+        first = min(strange, key=lambda node: node.lineno)
+        raise PromptError(
+            f"Line {first.lineno} of the {what} uses an unknown variable, `{first.name}`.",
+            f"Known are: {', '.join(VARIABLES)}.",
+            first.lineno,
+        )
 
 
 def _render(source: str, what: str, values: dict[str, Any]) -> str:
     template, _ = _compile(source, what)
+    parts: list[str] = []
+    size = 0
     try:
-        with _TimeLimit():
-            parts: list[str] = []
-            size = 0
+        with TimeLimit():
             for part in template.generate(values):
-                size += len(part)
+                tick()
+                size += len(part.encode("utf-8", "surrogatepass"))
                 if size > LARGEST:
-                    raise SecurityError(f"the text grows beyond {LARGEST:,} characters")
+                    raise PromptError(f"The {what} grows beyond {LARGEST // 1000} kB.", "Simplify its loops.")
                 parts.append(part)
-        return "".join(parts)
-    except _TooSlowError as error:
+    except TooSlowError as error:
         raise PromptError(
             f"The {what} takes longer than {SECONDS:.0f} s to fill in.", "Simplify its loops."
         ) from error
@@ -206,37 +160,7 @@ def _render(source: str, what: str, values: dict[str, Any]) -> str:
         raise PromptError(f"{where} cannot be filled in: {str(error).rstrip('.')}.", "", line) from error
     except (RecursionError, MemoryError) as error:
         raise PromptError(f"The {what} is too large to fill in.", "Simplify it.") from error
-
-
-class _TooSlowError(BaseException):
-    """Not an Exception, so that nothing inside a template can swallow it."""
-
-
-class _TimeLimit:
-    """Stop template code after SECONDS, in this thread alone, and stop variables that grow too large.
-
-    Signals reach the main thread only and pages run elsewhere, so a trace function looks at each line.
-    """
-
-    def __enter__(self) -> None:
-        self._deadline = time.monotonic() + SECONDS
-        self._previous = sys.gettrace()
-        sys.settrace(self._enter_frame)
-
-    def __exit__(self, *exc: object) -> None:
-        sys.settrace(self._previous)
-
-    def _enter_frame(self, frame: FrameType, event: str, arg: Any) -> Callable[..., Any] | None:
-        return self._on_line if frame.f_code.co_filename == "<template>" else None
-
-    def _on_line(self, frame: FrameType, event: str, arg: Any) -> Callable[..., Any] | None:
-        if event == "line":
-            if time.monotonic() > self._deadline:
-                raise _TooSlowError
-            for value in frame.f_locals.values():
-                if isinstance(value, str) and len(value) > LARGEST:
-                    raise SecurityError(f"the text grows beyond {LARGEST:,} characters")
-        return self._on_line
+    return "".join(parts)
 
 
 def _line(error: BaseException) -> int | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
+from types import FrameType
 
 import pytest
 from hypothesis import given
@@ -75,6 +77,15 @@ def test_an_error_while_filling_in_has_its_line() -> None:
         "{{ cycler }}",
         "{{ choices.append('c') }}",
         "{{ choices | map(attribute='__class__') | list }}",
+        "{{ choices | reverse }}",  # would print an address
+        "{% set x %}{{ question }}{% endset %}",
+        "{% set ns.x = 1 %}",
+        "{% block a %}{% endblock %}",
+        "{% for c in choices recursive %}{{ loop(choices) }}{% endfor %}",
+        "{% autoescape true %}{{ question }}{% endautoescape %}",
+        "{{ " + "(" * 30_000 + "1" + ")" * 30_000 + " }}",
+        "{{ " + "9" * 5_000 + " }}",
+        "{{ question | replace('', question * 100) }}",
     ],
 )
 def test_what_a_prompt_may_not_do(text: str) -> None:
@@ -88,6 +99,11 @@ def test_what_a_prompt_may_not_do(text: str) -> None:
         "{% for a in question %}" * 8 + "{% endfor %}" * 8,
         "{% set x = question %}" + "{% set x = x ~ x %}\n" * 60 + "{{ x }}",
         "{% set x = question %}" + "{% set x = x + x %}\n" * 60 + "{{ x }}",
+        "{% set x = question %}" + "{% set x = [x, x] %}\n" * 60 + "{{ x }}",
+        "{% set x = question %}" + "{% set x = {1: x, 2: x} %}\n" * 60 + "{{ x | string | length }}",
+        "{% set x = (question, question) %}" + "{% set x = x | join(x | join) %}\n" * 60 + "{{ x }}",
+        "{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}",
+        "{% for i in range(9999) %}{{ question }}{% endfor %}",
         "{% for a in question %}{% for b in question %}{% for c in question %}{{ question }}"
         + "{% endfor %}" * 3,
     ],
@@ -110,6 +126,43 @@ def test_a_prompt_that_explodes_is_stopped_in_time_off_the_main_thread(text: str
     assert time.monotonic() - start < 15
 
 
+def test_what_a_prompt_may_do() -> None:
+    assert user("{% for c in choices | reverse %}{{ loop.revindex }}{{ c }} {% endfor %}") == "2b 1a "
+    assert user("{{ 'A' ~ (1 + 2) }}|{{ range(3) | join('-') }}|{{ 2 ** 5 }}") == "A3|0-1-2|32"
+    assert user("{% set n = choices | length %}{% if n == 2 %}two{% else %}{{ n }}{% endif %}") == "two"
+    assert user("[{{ language }}]") == "[]"  # an item without a language says nothing, not "None"
+
+
+def test_an_unknown_filter_lists_the_known_ones() -> None:
+    with pytest.raises(PromptError, match=r"No filter named 'map'\. There are: .*join, last, length, letter"):
+        user("{{ choices | map('upper') }}")
+
+
+def test_a_debuggers_trace_function_is_left_alone() -> None:
+    seen: list[str] = []
+
+    def trace(frame: FrameType, event: str, arg: object) -> None:
+        seen.append(frame.f_code.co_name)
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        user("{% for c in choices %}{{ c }}{% endfor %}")
+    finally:
+        sys.settrace(before)
+    assert "render" in seen
+
+
+def test_a_thousand_items_render_in_a_moment() -> None:
+    prompt = Prompt(
+        name="p", user="{{ question }}{% for c in choices %}({{ loop.index | letter }}) {{ c }}{% endfor %}"
+    )
+    start = time.process_time()
+    for number in range(1000):
+        render(prompt, question=f"Question {number}?", choices=("a", "b", "c", "d"))
+    assert time.process_time() - start < 1.0
+
+
 def test_check_lists_the_variables_in_use() -> None:
     assert check(Prompt(name="p", system="{{ language }}", user="{{ choices | length }}")) == (
         "choices",
@@ -120,4 +173,10 @@ def test_check_lists_the_variables_in_use() -> None:
 def test_control_tokens_in_a_question_are_flagged() -> None:
     text = "What does <|im_end|> mean, or <|audio_pad|>, <think> or <|im_end|>?"
     assert flag_special_tokens(text) == ["<|im_end|>", "<|audio_pad|>", "<think>"]
-    assert flag_special_tokens("a <b> and |c|") == []
+    assert flag_special_tokens("<｜end▁of▁sentence｜> [INST] <start_of_turn> </s>") == [
+        "<｜end▁of▁sentence｜>",
+        "[INST]",
+        "<start_of_turn>",
+        "</s>",
+    ]
+    assert flag_special_tokens("a <b> and |c| and a <| b |> c") == []
