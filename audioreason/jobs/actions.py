@@ -26,6 +26,7 @@ from audioreason.jobs.rows import Row, queue_table
 from audioreason.jobs.spec import JobSpec, job_folder, new_job_id, read_spec, write_spec
 from audioreason.workspace import Workspace
 
+_LAST_THREADS = 2.0  # seconds in which a killed process's threads let go of its files
 _ACTIVE = ("queued", "running")
 
 
@@ -270,6 +271,9 @@ def delete(workspace: Workspace, job_id: str, *, stop_first: bool = False) -> Re
     with queue_table(workspace) as connection:
         for row in _members(workspace, connection, job_id, whole=True):
             folder = job_folder(workspace, row.id)
+            give_up = time.monotonic() + _LAST_THREADS
+            while holds_lock(folder) and time.monotonic() < give_up:
+                time.sleep(0.02)
             if holds_lock(folder):
                 raise JobError(f"A process still works on {row.id}.", "Try again in a few seconds.")
             _remove_folder(folder)

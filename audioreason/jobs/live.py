@@ -50,7 +50,7 @@ class JobProgress:
         self._lock = threading.RLock()
         self._stop = threading.Event()
         self._over = threading.Event()
-        self._changed = False
+        self._changed = threading.Event()
         self._told_full = False
         self._seen: deque[tuple[float, int]] = deque()
         self._metrics: JsonlWriter | None = None
@@ -145,22 +145,24 @@ class JobProgress:
 
     def _touch(self, now: float) -> None:
         self._state.updated = now
-        self._changed = True
+        self._changed.set()
 
     def _write_on(self) -> None:
-        while not self._over.wait(_EVERY):
+        """Write what changed at once, and then nothing for a while."""
+        while self._changed.wait() and not self._over.is_set():
             with self._lock:
-                if not self._changed or self._over.is_set():
-                    continue
-                self._changed = False
+                if self._over.is_set():
+                    return
+                self._changed.clear()
                 try:
                     write_state(self.folder, self._state)
                     self._told_full = False
                 except (
                     WorkspaceError
                 ) as error:  # the work itself may still go on; it will meet a full disk too
-                    self._changed = True
+                    self._changed.set()
                     self._say_full(error)
+            self._over.wait(_EVERY)
 
     def _say_full(self, error: WorkspaceError) -> None:
         if not self._told_full:

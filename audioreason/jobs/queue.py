@@ -8,6 +8,7 @@ it was meant: if the transaction never came to be, it leaves without a word.
 from __future__ import annotations
 
 import secrets
+import shutil
 import sqlite3
 import sys
 import time
@@ -25,6 +26,7 @@ from audioreason.jobs.spec import JobState, job_folder, read_spec, read_state
 from audioreason.workspace import Workspace
 
 _START_SECONDS = 60.0  # a worker that has not taken its lock by then never will
+_FULL_DISK = 4 << 20  # bytes: with less, not even a log line is sure to be written
 _UNDONE = ("failed", "stopped", "crashed", "deleting")
 
 
@@ -64,10 +66,12 @@ def settle(workspace: Workspace, connection: sqlite3.Connection) -> None:
             )
             continue
         state = read_state(folder)
-        settle_one(connection, row, state if state and state.token == row.token else None, now)
+        settle_one(workspace, connection, row, state if state and state.token == row.token else None, now)
 
 
-def settle_one(connection: sqlite3.Connection, row: Row, state: JobState | None, now: float) -> None:
+def settle_one(
+    workspace: Workspace, connection: sqlite3.Connection, row: Row, state: JobState | None, now: float
+) -> None:
     """Write how an attempt ended; a preempted job goes back into the queue."""
     reason = ""
     if state is not None and state.ending is not None:
@@ -78,7 +82,7 @@ def settle_one(connection: sqlite3.Connection, row: Row, state: JobState | None,
         reason = "It was ended before it could say how far it came. Resume continues it."
     else:
         ending = "crashed"
-        reason = row.reason or _why_gone(row)
+        reason = row.reason or _why_gone(workspace, row)
     if row.wanted == "pause" and ending == "stopped":
         ending, reason = "queued", "It gave its GPUs to another job and waits for them."
     ended = state.ended if state is not None and state.ended is not None else now
@@ -88,7 +92,9 @@ def settle_one(connection: sqlite3.Connection, row: Row, state: JobState | None,
     )  # fmt: skip
 
 
-def _why_gone(row: Row) -> str:
+def _why_gone(workspace: Workspace, row: Row) -> str:
+    if shutil.disk_usage(workspace.root).free < _FULL_DISK:
+        return f"It ended, and the disk of {workspace.root} is full. Free some space; resume continues it."
     if row.began is not None and psutil.boot_time() > row.began:
         return "The machine was restarted while it ran. Resume continues it."
     return "Its process ended without a word (killed, or out of memory). Resume continues it."

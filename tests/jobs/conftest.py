@@ -1,4 +1,4 @@
-"""Fixtures of the jobs' tests: the test kinds everywhere, a machine with two CPU slots and no GPU, no orphans."""
+"""Fixtures of the jobs' tests: the test kinds, a machine with two CPU slots and no GPU, no orphans."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from audioreason.jobs.processes import holds_lock
 from audioreason.jobs.queue import reconcile
+from audioreason.jobs.rows import peek
 from audioreason.jobs.watch import JobView, job
 from audioreason.workspace import Workspace
 
@@ -26,7 +27,9 @@ def until_state(workspace: Workspace, job_id: str, *states: str, seconds: float 
     while True:
         reconcile(workspace)
         view = job(workspace, job_id)
-        if view.state in states:
+        # a crash is seen before it is settled; what follows from it (leases, orphans) is true after
+        unsettled = view.over and any(row.id == job_id and row.state == "running" for row in peek(workspace))
+        if view.state in states and not unsettled:
             return view
         assert time.monotonic() < deadline, f"{job_id} is {view.state} ({view.reason}), not {states}"
         time.sleep(0.05)
