@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats as _stats
 
 Interval = tuple[float, float]
 Floats = npt.NDArray[np.float64]
@@ -20,7 +20,7 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     _check_counts(successes, n)
     if n == 0:
         return 0.0, 1.0
-    z = float(_stats.norm.ppf(0.5 + level / 2))
+    z = NormalDist().inv_cdf(0.5 + level / 2)
     p = successes / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
@@ -38,9 +38,11 @@ def clopper_pearson(successes: int, n: int, level: float = 0.95) -> Interval:
     _check_counts(successes, n)
     if n == 0:
         return 0.0, 1.0
+    from scipy import special  # here, because most commands need none of it
+
     tail = (1 - level) / 2
-    low = 0.0 if successes == 0 else float(_stats.beta.ppf(tail, successes, n - successes + 1))
-    high = 1.0 if successes == n else float(_stats.beta.ppf(1 - tail, successes + 1, n - successes))
+    low = 0.0 if successes == 0 else float(special.betaincinv(successes, n - successes + 1, tail))
+    high = 1.0 if successes == n else float(special.betaincinv(successes + 1, n - successes, 1 - tail))
     return low, high
 
 
@@ -66,9 +68,11 @@ def clustered_interval(
     groups = len(set(clusters))
     if groups < 2:
         return float("-inf"), float("inf")
+    from scipy import special
+
     error = clustered_standard_error(values, clusters)
     # small-sample factor g / (g - 1): Cameron and Miller (2015), section VI.B
-    half = float(_stats.t.ppf(0.5 + level / 2, groups - 1)) * error * float(np.sqrt(groups / (groups - 1)))
+    half = float(special.stdtrit(groups - 1, 0.5 + level / 2)) * error * float(np.sqrt(groups / (groups - 1)))
     mean = float(values.mean())
     return mean - half, mean + half
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats as _stats
 
 from audioreason.stats.intervals import Floats, _cluster_sums, clustered_interval
 
@@ -92,7 +91,9 @@ def mcnemar(only_a: int, only_b: int) -> float:
     discordant = only_a + only_b
     if discordant == 0:
         return 1.0
-    return float(min(1.0, 2 * _stats.binom.cdf(min(only_a, only_b), discordant, 0.5)))
+    from scipy import special
+
+    return float(min(1.0, 2 * special.bdtr(min(only_a, only_b), discordant, 0.5)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-
-from scipy import stats as _stats
+from statistics import NormalDist
 
 
 def minimum_detectable_effect(
@@ -39,4 +38,4 @@ def required_items(
 
 
 def _quantiles(power: float, alpha: float) -> float:
-    return float(_stats.norm.ppf(1 - alpha / 2) + _stats.norm.ppf(power))
+    return NormalDist().inv_cdf(1 - alpha / 2) + NormalDist().inv_cdf(power)

@@ -6,8 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Hashable, Sequence
 
-from scipy import stats as _stats
-
 
 def pass_at_k(n: int, correct: int, k: int) -> float:
     """Chance that at least one of k samples drawn from n (of which `correct` are right) is right.
@@ -52,8 +50,11 @@ def consistency(choices: Sequence[Hashable | None]) -> float:
 
 def guess_share(options: int, samples: int, low: int, high: int) -> float:
     """Chance that guessing among `options` is right between low and high times (inclusive) of samples."""
-    distribution = _stats.binom(samples, 1 / options)
-    return float(distribution.cdf(high) - distribution.cdf(low - 1))
+    luck = 1 / options
+    return math.fsum(
+        math.comb(samples, k) * luck**k * (1 - luck) ** (samples - k)
+        for k in range(max(low, 0), min(high, samples) + 1)
+    )
 
 
 def _check(n: int, correct: int, k: int) -> None:
