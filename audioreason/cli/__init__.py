@@ -6,6 +6,7 @@ Commands import what they need when they run, so that `audioreason --help` answe
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -47,9 +48,15 @@ app.add_typer(working.app, name="jobs")
 
 
 def main() -> None:
-    """Run the command line; a LabError becomes one sentence on stderr and exit status 1."""
+    """Run the command line. What went wrong becomes a sentence on stderr and the exit status.
+
+    1: the lab or the disk refused; 2: the command was mistyped; 130: interrupted.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without some character shows "?"
     try:
-        app()
+        app(prog_name="audioreason")
     except LabError as error:
         sys.stderr.write(f"{error.message}\n")
         if error.hint:
@@ -57,6 +64,10 @@ def main() -> None:
         sys.exit(1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:  # after BrokenPipeError, which is one
+        place = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"{place}{error.strerror or error}.\n")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from audioreason.cli.output import Json, either, emit_table, remark, terminal_progress
+from audioreason.cli.output import Json, either, emit_json, emit_table, remark, terminal_progress
 from audioreason.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -28,13 +28,15 @@ Name = Annotated[str, typer.Argument(help="Dataset name.")]
 def import_mmar(
     meta: Annotated[Path, typer.Option(help="MMAR-meta.json or .jsonl.")],
     audio: Annotated[Path | None, typer.Option(help="Folder with the clips, if you have them.")] = None,
-    name: Annotated[str, typer.Option()] = "mmar",
+    name: Annotated[str, typer.Option(help="Name of the dataset.")] = "mmar",
     json: Json = False,
 ) -> None:
     """Import MMAR's metadata, with its clips if there are any."""
     from audioreason.items import import_mmar as run_import
 
-    _report(run_import(Workspace.open(), meta, audio=audio, name=name), json)
+    with terminal_progress() as progress:
+        outcome = run_import(Workspace.open(), meta, audio=audio, name=name, progress=progress)
+    _report(outcome, json, progress.should_stop())
 
 
 @imports.command("folder")
@@ -46,7 +48,9 @@ def import_folder(
     """Import your own questions: CSV or JSONL beside wav, flac, mp3, ogg or m4a clips."""
     from audioreason.items import import_folder as run_import
 
-    _report(run_import(Workspace.open(), folder, name=name), json)
+    with terminal_progress() as progress:
+        outcome = run_import(Workspace.open(), folder, name=name, progress=progress)
+    _report(outcome, json, progress.should_stop())
 
 
 @app.command("list")
@@ -95,22 +99,30 @@ def generate(
     n: Annotated[int, typer.Option("--n", min=1, help="Number of items.")] = 200,
     families: Annotated[str | None, typer.Option(help="Comma-separated families (default: all).")] = None,
     difficulty: Annotated[int | None, typer.Option(min=1, max=5, help="1 to 5 (default: mixed).")] = None,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(help="Another seed gives other items.")] = 0,
+    json: Json = False,
 ) -> None:
     """Generate training items from the training namespace; evaluation clips cannot come out."""
+    from audioreason.errors import ItemError
+    from audioreason.items.dataset import check_name
     from audioreason.soundcheck import generate_dataset
+    from audioreason.workspace import shipped
 
-    workspace = Workspace.open()
+    folder = Workspace.open().datasets / check_name(name)
+    if (shipped(name) / "dataset.json").is_file():
+        raise ItemError(f"The dataset {name} came with the lab.", "Choose another --name.")
     with terminal_progress() as progress:
         generate_dataset(
-            workspace.datasets / name,
+            folder,
             n,
             families=families.split(",") if families else None,
             difficulty=difficulty,
             seed=seed,
             progress=progress,
         )
-    remark(f"{n} items written to {workspace.datasets / name}.")
+    remark(f"{n} items written to {folder}.")
+    if json:
+        emit_json({"name": name, "items": n, "path": str(folder)})
 
 
 @soundcheck.command("families")
@@ -132,11 +144,14 @@ def list_families(json: Json = False) -> None:
     )
 
 
-def _report(outcome: ImportReport, json: bool) -> None:
-    """Print what an import found."""
+def _report(outcome: ImportReport, json: bool, stopped: bool) -> None:
+    """Print what an import found; after a stop the items are in, and the clips that remain were not heard."""
     info = outcome.dataset.info
     remark(f"{info.name}: {len(outcome.dataset.items)} items, hash {info.hash}.")
     _findings(outcome.findings, json)
+    if stopped:
+        remark(f"Stopped before every clip was heard. To hear them: audioreason data check {info.name}")
+        raise typer.Exit(130)
 
 
 def _findings(findings: Sequence[Finding], json: bool) -> None:

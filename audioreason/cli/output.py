@@ -6,10 +6,11 @@ Results go to stdout; everything else (progress, remarks) goes to stderr, so tha
 from __future__ import annotations
 
 import json
+import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,8 +24,22 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 def emit_json(value: Any) -> None:
-    """Print one JSON document on stdout; values that JSON lacks become text."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+    """Print one JSON document on stdout; values that JSON lacks become text, and NaN or infinity null."""
+    document = json.dumps(_finite(value), ensure_ascii=False, indent=2, default=str, allow_nan=False)
+    sys.stdout.write(document + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def plain(text: str) -> str:
+    """Text as a terminal may print it: what a model wrote must not move the cursor or set the title."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
 
 
 def remark(text: str) -> None:
@@ -42,7 +57,7 @@ def emit_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Seq
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+        table.add_row(*(Text("" if cell is None else plain(str(cell))) for cell in row))
     Console(highlight=False).print(table)
 
 
@@ -114,7 +129,7 @@ def terminal_progress(quiet: bool = False) -> Iterator[TerminalProgress]:
         transient=True,
     )
     progress = TerminalProgress(bar, quiet)
-    previous: dict[int, Any] = {}
+    previous: dict[signal.Signals, Any] = {}
 
     def on_signal(number: int, _frame: object) -> None:
         if progress.should_stop():

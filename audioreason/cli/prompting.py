@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from audioreason.cli.output import Json, either, emit_table
+from audioreason.cli.output import Json, either, emit_table, plain, remark
+from audioreason.errors import ItemError
 from audioreason.workspace import Workspace
 
 app = typer.Typer(
@@ -19,9 +20,10 @@ Name = Annotated[str, typer.Argument(help="Prompt name, alias or .md file.")]
 @app.command("list")
 def list_all(json: Json = False) -> None:
     """List the prompts of the workspace and those that came with the lab."""
-    from audioreason.prompts import list_prompts
+    from audioreason.prompts import broken_prompts, list_prompts
 
-    prompts = list_prompts([Workspace.open().prompts])
+    folders = [Workspace.open().prompts]
+    prompts = list_prompts(folders)
     value = [
         {
             "name": p.name,
@@ -40,20 +42,24 @@ def list_all(json: Json = False) -> None:
             [(p.name, p.version, ", ".join(p.aliases), p.title) for p in prompts],
         ),
     )
+    for problem in broken_prompts(folders):
+        remark(f"! {problem}")
 
 
 @app.command("show")
-def show(name: Name) -> None:
+def show(name: Name, json: Json = False) -> None:
     """Print a prompt's file."""
     from audioreason.prompts import dump_prompt, load_prompt
 
-    print(dump_prompt(load_prompt(name, [Workspace.open().prompts])), end="")
+    prompt = load_prompt(name, [Workspace.open().prompts])
+    value = {"version": prompt.version, **prompt.model_dump(mode="json")}
+    either(json, value, lambda: print(dump_prompt(prompt), end=""))
 
 
 @app.command("render")
 def render_item(
     name: Name,
-    dataset: Annotated[str, typer.Option()] = "soundcheck",
+    dataset: Annotated[str, typer.Option(help="Dataset of the item.")] = "soundcheck",
     item: Annotated[str | None, typer.Option(help="Item id (default: the first).")] = None,
     json: Json = False,
 ) -> None:
@@ -64,20 +70,23 @@ def render_item(
 
     workspace = Workspace.open()
     data = load_dataset(workspace, dataset)
+    if not data.items:
+        raise ItemError(f"The dataset {dataset} has no items.", "Choose another with --dataset.")
     chosen = data[item] if item else data.items[0]
     rendered = render_for(load_prompt(name, [workspace.prompts]), chosen)
 
-    def plain() -> None:
-        print(f"[system]\n{rendered.system}\n\n[user: {chosen.audio_path or 'no clip'}]\n{rendered.user}")
+    def text() -> None:
+        print(f"[system]\n{plain(rendered.system)}\n")
+        print(f"[user: {chosen.audio_path or 'no clip'}]\n{plain(rendered.user)}")
 
-    either(json, {"item": chosen.id, "system": rendered.system, "user": rendered.user}, plain)
+    either(json, {"item": chosen.id, "system": rendered.system, "user": rendered.user}, text)
 
 
 @app.command("diff")
-def difference(a: Name, b: Name) -> None:
+def difference(a: Name, b: Name, json: Json = False) -> None:
     """Print what changes from prompt A to prompt B."""
     from audioreason.prompts import diff, load_prompt
 
     folders = [Workspace.open().prompts]
-    for line in diff(load_prompt(a, folders), load_prompt(b, folders)):
-        print(line)
+    lines = list(diff(load_prompt(a, folders), load_prompt(b, folders)))
+    either(json, lines, lambda: print("\n".join(lines) if lines else "The two prompts are the same."))

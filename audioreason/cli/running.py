@@ -5,15 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from audioreason.cli.output import Json, either, emit_table, interval, percent, remark, terminal_progress
+from audioreason.cli.output import (
+    Json,
+    either,
+    emit_json,
+    emit_table,
+    interval,
+    percent,
+    plain,
+    remark,
+    terminal_progress,
+)
+from audioreason.errors import EndpointError, WorkspaceError
 from audioreason.workspace import Workspace
 
 if TYPE_CHECKING:
-    from audioreason.inference.endpoint import Endpoint
+    from audioreason.inference.endpoint import Endpoint, Sampling
+    from audioreason.prompts import Prompt
+    from audioreason.runs import EndpointRef, PromptRef, RunRecord
 
 RunId = Annotated[str, typer.Argument(help="The run's id, as `audioreason runs` lists it.")]
 
@@ -29,73 +42,106 @@ def register(app: typer.Typer) -> None:
 
 
 @contextmanager
-def endpoint_for(workspace: Workspace, url: str | None, model: str | None) -> Iterator[Endpoint]:
-    """The endpoint a command talks to: `url`, else the workspace's default, else the embedded model.
+def endpoint_for(
+    workspace: Workspace, where: str | None, model: str | None, earlier: EndpointRef | None = None
+) -> Iterator[Endpoint]:
+    """The endpoint a command talks to: `where` (a URL or a saved name), else who answered `earlier`, else the
+    workspace's default, else the embedded model, whose engine is started for the block and stopped after it.
 
-    The embedded model's engine is started for the block and stopped after it.
+    Raises:
+        EndpointError: if the URL is none, or a model is asked for that nobody was named to serve.
     """
-    from audioreason.inference.endpoint import Endpoint, default_endpoint
+    from audioreason.engines.launch import pocket_folder, start_engine
 
-    stored = default_endpoint(workspace)
-    if url:
-        yield Endpoint(name=model or "endpoint", base_url=url, model=model or "")
-    elif stored is not None:
-        yield stored.model_copy(update={"model": model}) if model else stored
-    else:
-        from audioreason.engines.launch import start_engine
+    found = _find_endpoint(workspace, where, earlier)
+    if found is not None:
+        yield found.model_copy(update={"model": model}) if model else found
+        return
+    if model not in (None, pocket_folder().name):
+        raise EndpointError(
+            f"No endpoint is set that could serve the model {model}.", "Name one with --endpoint URL."
+        )
+    remark("No endpoint is set: starting the embedded Pocket Listener for this command.")
+    with start_engine(allowed_media=[workspace.root], say=remark) as endpoint:
+        yield endpoint
+    remark("The embedded Pocket Listener is stopped.")
 
-        remark("No endpoint is set: starting the embedded Pocket Listener for this command.")
-        with start_engine(allowed_media=[workspace.root]) as endpoint:
-            yield endpoint
+
+def _find_endpoint(workspace: Workspace, where: str | None, earlier: EndpointRef | None) -> Endpoint | None:
+    """The endpoint meant; None for the embedded model. A saved one keeps the name of its key's variable."""
+    from audioreason.engines.launch import ENGINE_NAME
+    from audioreason.inference.endpoint import Endpoint, default_endpoint, load_endpoints, normalise_url
+
+    if where is None and earlier is None:
+        return default_endpoint(workspace)
+    if where is None and earlier is not None and earlier.name == ENGINE_NAME:
+        return None
+    saved = load_endpoints(workspace)
+    for endpoint in saved:
+        if endpoint.name == (where or (earlier.name if earlier else "")):
+            return endpoint
+    address = normalise_url(where or (earlier.base_url if earlier else ""))
+    known = next((endpoint for endpoint in saved if endpoint.base_url == address), None)
+    return known or Endpoint(name="endpoint", base_url=address, model=earlier.model if earlier else "")
 
 
 def evaluate(
+    context: typer.Context,
     dataset: Annotated[str, typer.Option(help="Dataset to ask about.")] = "soundcheck",
     prompt: Annotated[str, typer.Option(help="Prompt name, alias or .md file.")] = "structured-reasoning",
     split: Annotated[str, typer.Option(help="explore, sealed, train, dev, test or full.")] = "full",
-    endpoint: Annotated[str | None, typer.Option(help="Base URL, e.g. http://127.0.0.1:8000/v1.")] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(help="Base URL, e.g. http://127.0.0.1:8000/v1, or a saved endpoint's name.")
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="Model name at the endpoint (default: its first).")
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Predictions per item.")] = 1,
-    temperature: Annotated[float, typer.Option(min=0)] = 0.1,
-    top_p: Annotated[float | None, typer.Option()] = None,
-    top_k: Annotated[int | None, typer.Option()] = None,
-    max_tokens: Annotated[int, typer.Option(min=1)] = 10_000,
+    temperature: Annotated[float, typer.Option(min=0, max=10, help="0 is greedy.")] = 0.1,
+    top_p: Annotated[float | None, typer.Option(help="Default: the server's, like those below.")] = None,
+    top_k: Annotated[int | None, typer.Option(min=-1)] = None,
+    min_p: Annotated[float | None, typer.Option(min=0, max=1)] = None,
+    repetition_penalty: Annotated[float | None, typer.Option()] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 10_000,
     concurrency: Annotated[int, typer.Option(min=1, help="Most requests in flight.")] = 64,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N items.")] = None,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(help="Each seed gives other samples of the same items.")] = 0,
     run_id: Annotated[
         str | None, typer.Option(help="Name of the run (default: made from time and prompt).")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run named by --run-id.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run named by --run-id, with its settings.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Ask a model about every item of a dataset and keep the answers as a run."""
     from audioreason.evaluate import evaluate as run_evaluation
-    from audioreason.inference.endpoint import Sampling
     from audioreason.items import load_dataset
     from audioreason.prompts import load_prompt
-    from audioreason.runs import score_report
+    from audioreason.runs import load_record, score_report
 
     workspace = Workspace.open()
-    data = load_dataset(workspace, dataset)
-    template = load_prompt(prompt, [workspace.prompts])
-    sampling = Sampling(
-        temperature=temperature, top_p=top_p, top_k=top_k, max_tokens=max_tokens, samples=samples
-    )
-    with endpoint_for(workspace, endpoint, model) as server, terminal_progress() as progress:
+    stored = load_record(workspace, run_id) if resume and run_id else None
+    given = _settings(context, stored)
+    if stored is not None and stored.prompt is not None and not _typed(context, "prompt"):
+        template = _prompt_of(stored.prompt)
+    else:
+        template = load_prompt(prompt, [workspace.prompts])
+    sampling = _sampling(given)
+    data = load_dataset(workspace, given["dataset"])
+    earlier = stored.endpoint if stored else None
+    with endpoint_for(workspace, endpoint, model, earlier) as server, terminal_progress() as progress:
         record = run_evaluation(
             workspace,
             data,
             template,
             server,
             sampling,
-            split=None if split == "full" else split,
-            limit=limit,
+            split=None if given["split"] == "full" else given["split"],
+            limit=given["limit"],
             run_id=run_id,
             resume=resume,
-            seed=seed,
+            seed=given["seed"],
             concurrency=concurrency,
             progress=progress,
         )
@@ -107,57 +153,96 @@ def evaluate(
         raise typer.Exit(130)
 
 
+def _typed(context: typer.Context, name: str) -> bool:
+    """Whether an option was given on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _settings(context: typer.Context, stored: RunRecord | None) -> dict[str, Any]:
+    """The options of `eval`; a run that is resumed gives those that were not typed."""
+    if stored is None:
+        return dict(context.params)
+    recipe: dict[str, Any] = {
+        "dataset": stored.dataset.name,
+        "split": stored.split or "full",
+        "limit": stored.limit,
+        "seed": stored.seed,
+        **(stored.sampling.model_dump() if stored.sampling else {}),
+    }
+    return context.params | {name: value for name, value in recipe.items() if not _typed(context, name)}
+
+
+def _sampling(given: dict[str, Any]) -> Sampling:
+    from pydantic import ValidationError
+
+    from audioreason.inference.endpoint import Sampling
+
+    try:
+        return Sampling(**{name: given[name] for name in Sampling.model_fields})
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = str(first["loc"][0]).replace("_", "-")
+        raise typer.BadParameter(f"{first['msg']}.", param_hint=f"--{option}") from error
+
+
+def _prompt_of(stored: PromptRef) -> Prompt:
+    """A run's own prompt, whatever has become of its file since."""
+    from audioreason.prompts import Prompt
+
+    return Prompt(name=stored.name, system=stored.system, user=stored.user, sections=stored.sections)
+
+
 def runs(json: Json = False) -> None:
     """List the runs of the workspace with their accuracy."""
     from audioreason.runs import Catalog, records
 
     catalog = Catalog(Workspace.open())
-    frame = catalog.runs()
-    columns = (
-        "run",
-        "dataset",
-        "split",
-        "prompt",
-        "model",
-        "n",
-        "answered",
-        "strict",
-        "95%",
-        "official",
-        "status",
-    )
+    rows = records(catalog.runs())
 
     def table() -> None:
-        if frame.empty:
+        if not rows:
             remark("No runs yet. Try: audioreason eval --dataset soundcheck --prompt structured-reasoning")
             return
         emit_table(
-            columns,
             (
-                (
-                    row.run_id,
-                    row.dataset,
-                    row.split or "full",
-                    row.prompt,
-                    row.model,
-                    row.n,
-                    row.answered,
-                    percent(row.strict),
-                    interval((row.strict_low, row.strict_high)),
-                    percent(row.official),
-                    row.status,
-                )
-                for row in frame.itertuples()
+                "run",
+                "dataset",
+                "split",
+                "prompt",
+                "model",
+                "n",
+                "answered",
+                "strict",
+                "95%",
+                "official",
+                "status",
             ),
+            [
+                (
+                    *(row[name] for name in ("run_id", "dataset")),
+                    row["split"] or "full",
+                    *(row[name] for name in ("prompt", "model", "n", "answered")),
+                    percent(row["strict"]),
+                    interval(_bounds(row)),
+                    percent(row["official"]),
+                    row["status"],
+                )
+                for row in rows
+            ],
             right=("n", "answered", "strict", "official"),
         )
 
-    either(json, records(frame), table)
+    either(json, rows, table)
     for problem in catalog.problems():
         remark(f"! {problem}")
 
 
-def score(run: RunId, split: Annotated[str | None, typer.Option()] = None, json: Json = False) -> None:
+def score(
+    run: RunId,
+    split: Annotated[str | None, typer.Option(help="Only this part of its items, e.g. sealed.")] = None,
+    json: Json = False,
+) -> None:
     """Score a run again from its stored answers: strict, official, and by group."""
     from audioreason.runs import score_report
 
@@ -204,15 +289,33 @@ def import_run(
 
 def export(
     run: RunId,
-    format: Annotated[str, typer.Option(help="mmar, csv or parquet.")] = "csv",
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Where to write.")] = None,
+    format: Annotated[
+        Literal["mmar", "csv", "parquet"], typer.Option(help="mmar is the challenge's JSONL.")
+    ] = "csv",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Where to write (default: RUN with a suffix).")
+    ] = None,
+    json: Json = False,
 ) -> None:
     """Write a run's predictions for other tools, or as an MMAR submission."""
     from audioreason.runs import export_run
 
     path = output or Path(f"{run}.{'jsonl' if format == 'mmar' else format}")
-    count = export_run(Workspace.open(), run, format, path)
+    try:
+        count = export_run(Workspace.open(), run, format, path)
+    except OSError as error:
+        raise WorkspaceError(
+            f"{path} cannot be written ({error.strerror or error}).", "Choose another place with -o."
+        ) from error
     remark(f"{count} predictions written to {path}.")
+    if json:
+        emit_json({"run": run, "format": format, "path": str(path.resolve()), "predictions": count})
+
+
+def _bounds(row: dict[str, Any]) -> tuple[float, float] | None:
+    """The strict interval of a run; None where nothing is scored yet."""
+    low, high = row["strict_low"], row["strict_high"]
+    return None if low is None or high is None else (low, high)
 
 
 def _flat(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -256,5 +359,7 @@ def _print_predictions(rows: list[dict[str, Any]]) -> None:
             f"sample {row['sample']}: {row['outcome']}, choice {row['choice_text']!r} by rule {row['rule']}"
         )
         if row.get("reasoning"):
-            print(f"\n<think>\n{row['reasoning']}\n</think>")
-        print(f"\n{row.get('content') or ''}\n")
+            print(f"\n<think>\n{plain(row['reasoning'])}\n</think>")
+        print(f"\n{plain(row.get('content') or '')}\n")
+        if row.get("error"):
+            print(plain(row["error"]))

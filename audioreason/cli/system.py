@@ -10,7 +10,7 @@ import time
 import urllib.request
 import webbrowser
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 
 def lab(
-    port: Annotated[int, typer.Option(help="Port of the lab's page.")] = 8501,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the lab's page.")] = 8501,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")
     ] = True,
@@ -82,7 +82,8 @@ def serve(
     model: Annotated[
         Path | None, typer.Option(help="Model folder (default: the embedded Pocket Listener).")
     ] = None,
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8901,
+    adapter: Annotated[Path | None, typer.Option(help="Folder of LoRA weights to merge in.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on (0: a free one).")] = 8901,
     name: Annotated[
         str | None, typer.Option(help="Model name to answer to (default: the folder's name).")
     ] = None,
@@ -91,17 +92,19 @@ def serve(
         typer.Option("--allow", help="Folder whose clips may be asked for by file:// (repeatable)."),
     ] = None,
     reasoning_parser: Annotated[
-        str | None, typer.Option(help="qwen3: answer <think> text as message.reasoning.")
+        Literal["qwen3"] | None, typer.Option(help="Answer <think> text as message.reasoning.")
     ] = None,
 ) -> None:
     """Serve a local audio model behind an OpenAI-compatible API, on this machine only."""
+    from audioreason.engines.launch import pocket_folder
     from audioreason.engines.server import serve as run_server
     from audioreason.workspace import shipped
 
     workspace = Workspace.open()
     os.environ.update(telemetry_off())
     run_server(
-        model or shipped("pocket-listener"),
+        model or pocket_folder(),
+        adapter=adapter,
         port=port,
         name=name,
         allowed_media=[*(allow or []), workspace.root, shipped()],

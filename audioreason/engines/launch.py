@@ -27,6 +27,7 @@ from audioreason.workspace import shipped
 
 _ADDRESS = re.compile(r"http://[\w.:\[\]-]+/v1")
 _STOP_SECONDS = 8.0
+ENGINE_NAME = "local engine"  # the endpoint of an engine that the lab started itself
 
 
 def pocket_folder() -> Path:
@@ -131,7 +132,7 @@ def start_engine(
         _stop(process)
         log.close()
         raise
-    endpoint = Endpoint(name="local engine", base_url=url, model=name or folder.name, transport="file")
+    endpoint = Endpoint(name=ENGINE_NAME, base_url=url, model=name or folder.name, transport="file")
     return RunningEngine(process, endpoint, log)
 
 
