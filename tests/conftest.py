@@ -95,3 +95,8 @@ def _shared(name: str) -> Path:
     if not path.is_file():
         pytest.skip(f"{path} is not here: MMAR's files are not part of the project")
     return path
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the browser's tests last: while a browser is held, this thread has a running event loop."""
+    items.sort(key=lambda item: "browser" in item.path.parts)
