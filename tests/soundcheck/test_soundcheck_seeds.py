@@ -1,0 +1,82 @@
+"""An item is a function of its arguments; namespaces never meet; held-out material stays out of training."""
+
+from __future__ import annotations
+
+import pytest
+from drawn import SEEDS, Grid, draw
+
+from audioreason.errors import ItemError
+from audioreason.items import Dataset
+from audioreason.soundcheck import families, make_item, sample_items
+from audioreason.soundcheck.registry import NAMESPACES
+from audioreason.soundcheck.voices import HELD_OUT_VOICES
+
+
+def test_the_same_arguments_give_the_same_item_and_clip(grid: Grid) -> None:
+    for name, family in families().items():
+        once, again = grid.items[name][2 * SEEDS + 1], draw(name, 3, 1)
+        assert (once.item.difficulty, once.item.seed) == (3, 1)
+        if family.speech:  # samples and times of speech do not repeat exactly; words and choices do
+            assert again.item.model_copy(update={"events": once.item.events}) == once.item
+            assert again.heard == once.heard
+        else:
+            assert (again.item, again.clip) == (once.item, once.clip), name
+
+
+def test_seeds_give_different_items(grid: Grid) -> None:
+    assert len({drawn.item.id for drawn in grid.all}) == len(grid.all)
+    assert len({drawn.clip for drawn in grid.all}) == len(grid.all)
+
+
+def test_namespaces_never_give_the_same_item_or_clip() -> None:
+    for name in families():
+        per = [draw(name, 2, 5, namespace) for namespace in NAMESPACES]
+        assert len({drawn.item.id for drawn in per}) == len(NAMESPACES), name
+        assert len({drawn.clip for drawn in per}) == len(NAMESPACES), name
+
+
+def test_held_out_voices_never_speak_in_training(grid: Grid, voices_heard: set[str]) -> None:
+    assert len(grid.voices) > 6  # the voices were recorded at all
+    assert not grid.voices & HELD_OUT_VOICES
+    for name in (name for name, family in families().items() if family.speech):
+        for seed in range(6):
+            draw(name, 3, seed, "fresh")
+    assert voices_heard and not voices_heard & HELD_OUT_VOICES
+
+
+def test_held_out_voices_are_asked_about_and_marked(shipped: Dataset) -> None:
+    spoken = {item.id: set((item.model_extra or {}).get("voice", "").split(",")) for item in shipped.items}
+    assert set().union(*spoken.values()) >= HELD_OUT_VOICES
+    for item in shipped.items:
+        if spoken[item.id] & HELD_OUT_VOICES:
+            assert (item.model_extra or {}).get("held_out") is True, item.id
+
+
+def test_held_out_families_come_only_when_named() -> None:
+    every = families()
+    held_out = {name for name, family in every.items() if family.held_out}
+    assert held_out
+    drawn = {item.family for item, _ in sample_items(len(every), difficulty=1)}
+    assert drawn == set(every) - held_out
+    name = sorted(held_out)[0]
+    assert [item.family for item, _ in sample_items(2, [name])] == [name, name]
+    assert all((item.model_extra or {}).get("held_out") is True for item, _ in sample_items(1, [name]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("no_such_family", 1, 0, "train"), "no_such_family"),
+        (("order", 0, 0, "train"), "0"),
+        (("order", 6, 0, "train"), "6"),
+        (("order", 1, 0, "elsewhere"), "elsewhere"),
+    ],
+)
+def test_an_unknown_value_is_refused_in_one_sentence(
+    arguments: tuple[str, int, int, str], named: str
+) -> None:
+    with pytest.raises(ItemError) as caught:
+        make_item(*arguments)
+    message = caught.value.message
+    assert named in message and message.endswith(".") and ". " not in message and "\n" not in message
+    assert caught.value.hint
