@@ -28,6 +28,7 @@ log = logging.getLogger("audioreason.jobs")
 _LEVEL = re.compile(r"\b(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b")
 _LONGEST_BACKOFF = 60.0
 _POLL = 0.25
+_HEALTH_EVERY = 5.0
 
 
 class Supervisor:
@@ -42,6 +43,7 @@ class Supervisor:
         attempts: failures in a row after which it gives up.
         backoff: seconds before the first restart, doubled each time.
         settled: seconds of health after which failures are counted anew.
+        deaf: seconds without an answer after which a server that was healthy is started again.
         stop_seconds: from SIGTERM to SIGKILL.
     """
 
@@ -56,6 +58,7 @@ class Supervisor:
         attempts: int = 5,
         backoff: float = 1.0,
         settled: float = 60.0,
+        deaf: float = 180.0,
         stop_seconds: float = 10.0,
     ) -> None:
         self._command = list(command)
@@ -66,6 +69,7 @@ class Supervisor:
         self._attempts = attempts
         self._backoff = backoff
         self._settled = settled
+        self._deaf = deaf
         self._stop_seconds = stop_seconds
         self._last: deque[str] = deque(maxlen=12)
         self._pid = 0
@@ -123,16 +127,22 @@ class Supervisor:
         reader.start()
         healthy: float | None = None
         try:
-            began = time.monotonic()
+            began = heard = time.monotonic()
             while process.poll() is None and not self._progress.wait_for_stop(_POLL):
+                now = time.monotonic()
                 if healthy is None and answers(self._health):
-                    healthy = time.monotonic()
+                    healthy = heard = time.monotonic()
                     log.info("%s is healthy after %.1f s", self._name, healthy - began)
                     on_ready()
                     self._progress.phase("serving")
                     self._progress.ready()
-                elif healthy is None and time.monotonic() - began > self._patience:
+                elif healthy is None and now - began > self._patience:
                     log.error("%s was not healthy within %.0f s", self._name, self._patience)
+                    break
+                elif healthy is not None and now - heard > _HEALTH_EVERY and answers(self._health, 5.0):
+                    heard = time.monotonic()
+                elif healthy is not None and now - heard > self._deaf:
+                    log.error("%s has not answered for %.0f s", self._name, self._deaf)
                     break
             if process.poll() is not None and not self._progress.should_stop():
                 log.error("%s ended with status %s", self._name, process.returncode)
