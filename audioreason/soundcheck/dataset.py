@@ -39,8 +39,10 @@ def generate_dataset(
     Held-out families come only when named. A stop leaves nothing behind.
 
     Raises:
-        ItemError: if the folder exists, a family or a value is unknown, or it was stopped.
+        ItemError: if the folder exists, a family or a number is impossible, or it was stopped.
     """
+    if n < 1:
+        raise ItemError(f"A dataset of {n} items cannot be generated.", "Ask for one item or more.")
     if namespace == "evaluation":
         raise ItemError(
             "Evaluation clips are not generated: they ship with the lab.", "Use the dataset soundcheck."
