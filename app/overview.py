@@ -7,13 +7,27 @@ import streamlit as st
 
 from app import session
 from app.navigation import page
+from app.playground.picker import hidden
 from app.session import plain
 from app.theme import palette
 from app.widgets.charts import leaderboard
+from app.widgets.rows import Column, Tone, rows
 from app.words import when
 from audioreason.items import list_datasets
 
 _ROWS = 14
+_LATELY = (
+    Column("Prompt", "minmax(0, 1.2fr)"),
+    Column("Question", "minmax(0, 1.4fr)"),
+    Column("Choice"),
+    Column("When", "76px"),
+)
+_DATASETS = (
+    Column("Dataset"),
+    Column("Kind"),
+    Column("Items", "72px", number=True),
+    Column("Clips", "72px", number=True),
+)
 
 
 def choose_dataset() -> str | None:
@@ -102,56 +116,29 @@ def lately() -> None:
     if frame.empty:
         st.markdown(":gray[Nothing yet.]")
         return
-    table = pd.DataFrame(
-        {
-            "Prompt": frame["prompt"] + " " + frame["prompt_version"].str[:4],
-            "Item": frame["item_id"],
-            "Choice": frame["choice_text"].fillna(frame["outcome"]),
-            "When": [when(moment) for moment in frame["created"]],
-        }
-    )
-    chosen = st.dataframe(
-        table,
-        hide_index=True,
-        row_height=28,
-        height="content",
-        placeholder="",
-        on_select="rerun",
-        selection_mode="single-cell",
-        key="lately",
-        column_config={"When": st.column_config.TextColumn(width=76)},
-    )
-    if cells := chosen["selection"]["cells"]:
-        row = frame.iloc[cells[0][0]]
-        st.switch_page(
-            page("playground"),
-            query_params={"dataset": row["dataset"] or "", "item": row["item_id"], "g": row["id"]},
-        )
+    known = frame.astype(object).where(frame.notna(), None)
+    cells: list[tuple[str, ...]] = []
+    tones: list[tuple[Tone, ...]] = []
+    for row in known.itertuples(index=False):
+        choice = str(row.choice_text or str(row.outcome).replace("_", " "))
+        name = f"{row.prompt} {str(row.prompt_version)[:4]}"
+        cells.append((name, str(row.question), choice, when(str(row.created))))
+        good = row.strict if row.choice_text and not hidden(str(row.dataset), str(row.item_id)) else None
+        mark: Tone = "" if good is None else "right" if good else "wrong"
+        tones.append(("", "", mark, ""))
+    clicked = rows(_LATELY, cells, key="lately", clickable=True, tones=tones)
+    if clicked is not None:
+        chosen = {name: str(known[name].iloc[clicked] or "") for name in ("dataset", "item_id", "id")}
+        query = {"dataset": chosen["dataset"], "item": chosen["item_id"], "g": chosen["id"]}
+        st.switch_page(page("playground"), query_params=query)
 
 
 def datasets() -> None:
     """What there is to ask about."""
     st.markdown(":small[:gray[Datasets]]")
-    rows = list_datasets(session.workspace())
-    table = pd.DataFrame(
-        {
-            "Dataset": [row.name for row in rows],
-            "Kind": [row.kind for row in rows],
-            "Items": [row.items for row in rows],
-            "Clips": [row.clips for row in rows],
-        }
-    )
-    st.dataframe(
-        table,
-        hide_index=True,
-        row_height=28,
-        height="content" if len(table) < 7 else 220,
-        placeholder="",
-        column_config={
-            "Items": st.column_config.NumberColumn(width=64, format="localized"),
-            "Clips": st.column_config.NumberColumn(width=64, format="localized"),
-        },
-    )
-    for row in rows:
+    known = list_datasets(session.workspace())
+    cells = [(row.name, row.kind, f"{row.items:,}", f"{row.clips:,}") for row in known]
+    rows(_DATASETS, cells, key="datasets", height=220)
+    for row in known:
         if row.problem:
             st.markdown(f":small[:red[{plain(row.problem)}]]")

@@ -28,6 +28,7 @@ from audioreason.items.controls import control_clip
 from audioreason.runs.play import Ask, Play, recall_all, render_item, start
 
 POLL = 0.2  # seconds
+_SPREAD = 130  # px that the spread of several samples takes from the text
 Ablation = Literal["", "silence", "noise", "other clip", "no audio"]
 _WORDS = {
     "correct": ":green[right]",
@@ -122,9 +123,11 @@ def who(variant: Variant) -> Endpoint | str:
 
 
 def stop(ids: Sequence[str]) -> None:
-    """Stop what still streams; its text is kept."""
-    for one in ids:
-        session.hub().stop(one)
+    """Stop what still streams and draw the page again; the text is kept."""
+    stopping = [one for one in ids if session.hub().stop(one)]
+    for one in stopping:
+        session.hub().wait(one, 1.0)
+    st.rerun()
 
 
 def live(ids: Sequence[str], picked: Picked, *, key: str, height: int, active: bool) -> None:
@@ -148,7 +151,7 @@ def _draw(ids: tuple[str, ...], picked: Picked, key: str, height: int, was_activ
         sections(play, picked) if play else [],
         key=f"trace_{key}",
         clip=picked.clip.id,
-        height=height,
+        height=height - (_SPREAD if len(ids) > 1 else 0),
         boxed=True,
         streaming=play is not None and not play.finished,
         empty=missing

@@ -87,20 +87,20 @@ def _save(variant: Variant, name: str, note: str) -> None:
 
 
 def edit(variant: Variant, picked: Picked) -> None:
-    """The tabs: edit, rendered, changes, history; sampling below."""
-    editing, rendered, changes, history = st.tabs(["Edit", "Rendered", "Diff", "History"], key="editor_tabs")
-    with editing:
-        texts(variant, 106, 360)
+    """The tabs: edit, rendered, changes, history. Only the open one is drawn, so that the page opens fast."""
+    tabs = st.tabs(["Edit", "Rendered", "Diff", "History"], key="editor_tabs", on_change="rerun")
     problem = _problem(variant, picked)
-    with editing:
-        _state_of_text(variant, picked, problem)
-        sampling(variant)
-    with rendered:
-        _rendered(variant, picked, problem)
-    with changes:
-        _changes(variant)
-    with history:
-        _history(variant)
+    draw = (_edit, _rendered, _changes, _history)
+    for tab, content in zip(tabs, draw, strict=True):
+        if tab.open:
+            with tab:
+                content(variant, picked, problem)
+
+
+def _edit(variant: Variant, picked: Picked, problem: PromptError | None) -> None:
+    texts(variant, 106, 360)
+    _state_of_text(variant, picked, problem)
+    sampling(variant)
 
 
 def texts(variant: Variant, system: int, user: int) -> None:
@@ -214,7 +214,7 @@ def _rendered(variant: Variant, picked: Picked, problem: PromptError | None) -> 
         st.markdown(f":small[:orange[{names}] :gray[would be a control token to a careless server.]]")
 
 
-def _changes(variant: Variant) -> None:
+def _changes(variant: Variant, picked: Picked, problem: PromptError | None) -> None:
     lines = diff(variant.base(), variant.prompt())
     if not lines:
         st.markdown(f":gray[Nothing differs from {plain(variant.base().name)} {variant.base().version[:4]}.]")
@@ -225,7 +225,7 @@ def _changes(variant: Variant) -> None:
         st.rerun()
 
 
-def _history(variant: Variant) -> None:
+def _history(variant: Variant, picked: Picked, problem: PromptError | None) -> None:
     base = variant.base()
     saved = versions(session.workspace(), base.name)
     if base.version not in {version.version for version in saved}:

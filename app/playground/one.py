@@ -11,10 +11,12 @@ from app.playground.variant import Variant
 from app.session import plain
 from app.widgets.player import player
 from app.widgets.question import question
+from app.widgets.rows import Column, rows
 from app.words import when
 from audioreason.inference.endpoint import Endpoint
 
 _HEIGHT = 536  # px of the answer
+_EARLIER = (Column("Prompt", "minmax(0, 1.4fr)"), Column("Choice"), Column("When", "76px"))
 
 
 def one() -> None:
@@ -89,24 +91,24 @@ def _earlier(picked: Picked) -> None:
     if frame.empty:
         return
     st.markdown(":small[:gray[Earlier on this item]]")
-    frame = frame[["id", "prompt", "prompt_version", "choice_text", "outcome", "created"]]
-    table = frame.assign(
-        Prompt=frame["prompt"] + " " + frame["prompt_version"].str[:4],
-        Choice=frame["choice_text"].fillna(frame["outcome"]),
-        When=[when(moment) for moment in frame["created"]],
-    )[["Prompt", "Choice", "When"]]
-    chosen = st.dataframe(
-        table,
-        hide_index=True,
-        row_height=28,
-        height="content" if len(table) <= 4 else 150,
-        placeholder="",
-        on_select="rerun",
-        selection_mode="single-cell",
-        key=f"earlier_{picked.item.id}_{len(frame)}_{frame['id'].iloc[0]}",
-        column_config={"When": st.column_config.TextColumn(width=76)},
+    ids = [str(one) for one in frame["id"]]
+    shown = st.query_params.get("g")
+    cells = [
+        (
+            f"{row.prompt} {str(row.prompt_version)[:4]}",
+            str(row.choice_text or str(row.outcome).replace("_", " ")),
+            when(str(row.created)),
+        )
+        for row in frame.astype(object).where(frame.notna(), None).itertuples(index=False)
+    ]
+    clicked = rows(
+        _EARLIER,
+        cells,
+        key="earlier",
+        clickable=True,
+        current=ids.index(shown) if shown in ids else None,
+        height=150,
     )
-    cells = chosen["selection"]["cells"]
-    if cells and st.query_params.get("g") != frame["id"].iloc[cells[0][0]]:
-        st.query_params["g"] = str(frame["id"].iloc[cells[0][0]])
+    if clicked is not None and ids[clicked] != shown:
+        st.query_params["g"] = ids[clicked]
         st.rerun()

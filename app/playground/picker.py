@@ -126,6 +126,15 @@ def _hidden(data: Dataset, item: Item, sealed: frozenset[str]) -> bool:
     return item.id in sealed and item.id not in opened(session.workspace(), data.info.name)
 
 
+def hidden(dataset: str, item_id: str) -> bool:
+    """Whether an item is sealed and nobody has opened it; an item that is gone hides nothing."""
+    try:
+        data = session.dataset(dataset)
+        return item_id in data and _hidden(data, data[item_id], _sealed(data))
+    except ItemError:
+        return False
+
+
 def _filtered(data: Dataset, sealed: frozenset[str]) -> list[Item]:
     chosen = set(st.session_state.get("filter_subcategory") or ())
     pinned = set(pins(session.workspace(), data.info.name)) if st.session_state.get("filter_pinned") else None

@@ -92,16 +92,22 @@ def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             process.wait(20)
 
 
-def start_lab(workspace: Workspace, **environment: str) -> tuple[subprocess.Popen[bytes], str]:
+def start_lab(workspace: Workspace) -> tuple[subprocess.Popen[bytes], str]:
     """Start the lab's server on a free port and wait until it answers."""
+    return serve(["app/main.py"], {"AUDIOREASON_WORKSPACE": str(workspace.root)})
+
+
+def serve(script: list[str], environment: dict[str, str]) -> tuple[subprocess.Popen[bytes], str]:
+    """`streamlit run SCRIPT` on a free port; returns the process and its address once it answers."""
     port = closed_port()
-    command = [sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.address=127.0.0.1"]
+    command = [sys.executable, "-m", "streamlit", "run", *script, "--server.address=127.0.0.1"]
     command += [f"--server.port={port}", "--server.headless=true", "--browser.gatherUsageStats=false"]
-    environment = (
-        os.environ | {"AUDIOREASON_WORKSPACE": str(workspace.root), "OMP_NUM_THREADS": "1"} | environment
-    )
     process = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command,
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     url = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + 60
@@ -110,10 +116,10 @@ def start_lab(workspace: Workspace, **environment: str) -> tuple[subprocess.Pope
             with urllib.request.urlopen(f"{url}/_stcore/health", timeout=2):
                 return process, url
         except (urllib.error.URLError, OSError):
-            assert process.poll() is None, "the lab ended while it was starting"
+            assert process.poll() is None, "the server ended while it was starting"
             time.sleep(0.2)
     process.kill()
-    raise AssertionError("the lab did not answer within 60 s")
+    raise AssertionError("the server did not answer within 60 s")
 
 
 @pytest.fixture

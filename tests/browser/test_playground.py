@@ -50,10 +50,12 @@ def test_stop_ends_within_a_second_and_keeps_what_came(page: Page, lab: Lab) -> 
     open_playground(page, lab)
     run(page)
     expect(page.locator(".trace").first).to_contain_text("HEARD", timeout=15_000)
-    start = time.monotonic()
     page.get_by_role("button", name="Stop").click()
+    start = time.monotonic()
+    while lab.model.in_flight and time.monotonic() - start < 5:
+        time.sleep(0.02)
+    assert time.monotonic() - start < 1.5  # a second, and some for two busy cores
     expect(page.get_by_text("stopped", exact=True).first).to_be_visible(timeout=5_000)
-    assert time.monotonic() - start < 2.0  # a second for the hub, the rest for the browser to show it
     assert "word" in trace(page)
     page.reload(wait_until="domcontentloaded")
     expect(page.locator(".trace").first).to_contain_text("word", timeout=20_000)
@@ -180,7 +182,7 @@ def test_every_generation_is_kept_and_can_be_opened_again(page: Page, lab: Lab) 
     open_playground(page, lab, item="bells-05")
     page.goto(address, wait_until="domcontentloaded")
     expect(page.locator(".trace").first).to_contain_text("a very particular sound", timeout=20_000)
-    expect(page.get_by_text("Earlier on this item")).to_be_visible()
+    expect(page.locator(".rows .current")).to_contain_text("3 times")
 
 
 def test_two_variants_answer_side_by_side(page: Page, lab: Lab) -> None:
