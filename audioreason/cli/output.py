@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
+_PIPE_WIDTH = 10_000  # columns of a pipe: grep and awk want a row on one line
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
@@ -48,17 +50,23 @@ def remark(text: str) -> None:
 
 
 def emit_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = ()) -> None:
-    """Print an aligned table; columns named in `right` are right-aligned. Cell text is never markup."""
+    """Print an aligned table; columns named in `right` are right-aligned. Cell text is never markup.
+
+    The first column (a name to copy) and numbers stay on one line; in a pipe everything does.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for index, column in enumerate(columns):
+        number = column in right
+        table.add_column(
+            column, justify="right" if number else "left", overflow="fold", no_wrap=number or index == 0
+        )
     for row in rows:
         table.add_row(*(Text("" if cell is None else plain(str(cell))) for cell in row))
-    Console(highlight=False).print(table)
+    Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(table)
 
 
 def percent(value: float | None) -> str:

@@ -230,7 +230,7 @@ def runs(json: Json = False) -> None:
                 )
                 for row in rows
             ],
-            right=("n", "answered", "strict", "official"),
+            right=("n", "answered", "strict", "95%", "official"),
         )
 
     either(json, rows, table)
@@ -335,7 +335,7 @@ def _print_report(report: dict[str, Any]) -> None:
             (name, side["correct"], percent(side["accuracy"]), interval(side["ci95"]))
             for name, side in (("strict", strict), ("official", official))
         ],
-        right=("correct", "accuracy"),
+        right=("correct", "accuracy", "95%"),
     )
     for heading in ("category", "subcategory"):
         groups = report["by"].get(heading, {})
