@@ -117,10 +117,13 @@ def evaluate(
     """Ask a model about every item of a dataset and keep the answers as a run."""
     from audioreason.evaluate import evaluate as run_evaluation
     from audioreason.items import load_dataset
+    from audioreason.items.splits import split_items
     from audioreason.prompts import load_prompt
     from audioreason.runs import load_record, score_report
 
     workspace = Workspace.open()
+    if resume and run_id is None:
+        raise typer.BadParameter("Name the run with --run-id.", param_hint="--resume")
     stored = load_record(workspace, run_id) if resume and run_id else None
     given = _settings(context, stored)
     if stored is not None and stored.prompt is not None and not _typed(context, "prompt"):
@@ -129,6 +132,7 @@ def evaluate(
         template = load_prompt(prompt, [workspace.prompts])
     sampling = _sampling(given)
     data = load_dataset(workspace, given["dataset"])
+    split_items(data, given["split"])  # an engine takes seconds to start: a wrong name should not wait for it
     earlier = stored.endpoint if stored else None
     with endpoint_for(workspace, endpoint, model, earlier) as server, terminal_progress() as progress:
         record = run_evaluation(

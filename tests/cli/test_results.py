@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import time
+import os
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -24,6 +24,12 @@ def predictions(path: Path, answers: dict[str, str]) -> Path:
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
+
+
+def _seconds_of_children() -> float:
+    """CPU time of the programs that have ended, which other work on the machine does not change."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def test_the_report_has_what_was_promised_with_accuracy_as_a_fraction(
@@ -76,13 +82,13 @@ def test_what_a_model_wrote_cannot_drive_the_terminal(
     assert "[bold]kept[/bold]" in shown
 
 
-def test_500_real_traces_score_as_the_published_rule_says_in_under_three_seconds_each_way(
+def test_500_real_traces_score_as_the_published_rule_says_in_under_three_seconds(
     program: Program, workspace: Workspace, mmar_meta: Path, mmar_traces: Path, tmp_path: Path
 ) -> None:
     program("data", "import", "mmar", "--meta", mmar_meta)
-    began = time.process_time()
+    began = _seconds_of_children()
     done = program("import", mmar_traces, "--dataset", "mmar", "--run-id", "traces", "--json")
-    assert time.process_time() - began < 3
+    assert _seconds_of_children() - began < 3
     report = strict_json(done.stdout)
     traces = [json.loads(line) for line in mmar_traces.read_text(encoding="utf-8").splitlines()]
     meta = {row["id"]: row for row in map(json.loads, mmar_meta.read_text(encoding="utf-8").splitlines())}
