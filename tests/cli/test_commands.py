@@ -193,9 +193,10 @@ def test_the_prompt_commands_show_render_and_compare(program: Program, workspace
     (workspace.prompts / "broken.md").write_text("---\nnonsense: [\n---\n")
     listed = program("prompts", "list")
     assert "mine" in listed.stdout and "prompt broken" in listed.stderr
-    assert "+" in program("prompts", "diff", "v12", "mine").stdout
+    assert "+" in program("prompts", "diff", "structured-reasoning", "mine").stdout
     assert (
-        program("prompts", "diff", "v12", "structured-reasoning").stdout == "The two prompts are the same.\n"
+        program("prompts", "diff", "structured-reasoning", "structured-reasoning").stdout
+        == "The two prompts are the same.\n"
     )
     rendered = strict_json(program("prompts", "render", "mine", "--json").stdout)
     assert "Be very brief." in rendered["system"] and "{{" not in rendered["user"]
