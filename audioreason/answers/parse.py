@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 SECTIONS = ("HEARD", "ANALYSIS", "ANSWER")
+_CUT = ("length", "max_tokens", "abort", "stopped")  # finish reasons of servers, and of our own stop button
+_TAIL = 40_000  # characters in which a loop is looked for
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Parsed:
     format_ok: bool = True
 
 
-_OPEN, _CLOSE = "<think>", "</think>"
+_THINK = re.compile(r"<(?P<close>/?)think(?:ing)?>", re.IGNORECASE)
 
 # one heading at the start of a line: "HEARD:", "**Heard**", "## HEARD", "[HEARD]", "<heard>", "1. HEARD -"
 _HEADING = (
@@ -49,17 +51,19 @@ _HEADING = (
     r"(?P<after>:?\*{{1,3}}:?|:?_{{1,2}}:?|>:?|\]:?|】:?|[:：]|[ \t]?[-–—](?=\s)|(?=[ \t]*$))"
 )
 _FINAL = re.compile(
-    r"(?:\bfinal answer|\bthe (?:correct |best |right )?(?:answer|option|choice) is|\bmy answer is"
-    r"|\banswer\s?(?:is|=)|答案(?:是|为)?)"
+    r"(?:\b(?:the|my|final|correct|best|right) (?:correct |best |right )?(?:answer|option|choice)"
+    r"(?: is\b|(?=\s?[:：]))|\bfinal answer|\banswer\s?(?:is\b|=|(?=[:：]))|答案(?:是|为)?)"
     r"[ \t]{0,3}[:：]?[ \t]{0,3}(?P<text>[^\n]{1,2000})",
     re.IGNORECASE,
 )
 _BOXED = re.compile(r"\\boxed\{(?:\\text\{)?(?P<text>[^{}\n]{1,500})\}")
 _REFUSAL = re.compile(
     r"\b(?:i(?:'m| am) (?:sorry|unable|not able)"
-    r"|i (?:can(?:no|')t|cannot|could not|couldn't|do not have the ability to)"
+    r"|i (?:can(?:no|')t|cannot|could not|couldn't|am unable to|do not have the ability to)"
     r" (?:hear|listen|process|access|analy[sz]e|determine|help|assist|answer|play)|as an ai\b"
-    r"|no audio (?:was|is|has been) (?:provided|attached|included)|(?:please )?(?:provide|upload) the audio)",
+    r"|no audio (?:clip |file |input )?(?:was|is|has been|seems to be) (?:provided|attached|included|given)"
+    r"|(?:please )?(?:provide|upload|attach|share) the audio)"
+    r"|(?:无法|不能)(?:听|播放|处理|访问|分析|回答)|抱歉",
     re.IGNORECASE,
 )
 
@@ -75,24 +79,25 @@ def parse(raw: RawResponse, expected_sections: Sequence[str] = ()) -> Parsed:
     thinking = "\n\n".join(part for part in ((raw.reasoning or "").strip(), thought) if part)
     names = tuple(dict.fromkeys([*(name.upper() for name in expected_sections), *SECTIONS]))
 
-    # a server that found no closing tag puts all text into the reasoning field: look there for sections only
-    source = visible if visible.strip() else (thinking if not content.strip() else "")
+    # A thought that never closed (some servers then put all of it into the reasoning field): a model that
+    # ended by itself may have answered inside it; one that was cut short only drafts there.
+    cut = raw.finish_reason in _CUT
+    open_ended = not visible.strip() and (unclosed or bool(raw.reasoning and not content.strip()))
+    source = thinking if open_ended and not cut else visible
     sections = split_sections(source, names)
     stated = _stated_answer(source, sections)
-    truncated = raw.finish_reason == "length" or (unclosed and not visible.strip())
-    if stated is not None:
-        answer, explicit = stated, True
-    else:
-        # half a text is no statement: what a truncated answer mentions so far is not what it would have said
-        answer, explicit = ("" if truncated else visible.strip()), False
+    truncated = cut or (open_ended and stated is None)
+    answer = stated if stated is not None else _unmarked_answer(visible, sections)
+    if truncated and stated is None:
+        answer = ""  # half a text is no statement: what it mentions so far is not what it would have said
     return Parsed(
         thinking=thinking,
         sections=sections,
         answer=answer,
-        explicit=explicit,
+        explicit=stated is not None,
         truncated=truncated,
-        looped=is_looped(content or raw.reasoning or ""),
-        refused=bool(_REFUSAL.search(source[:4000])),
+        looped=is_looped(content if content.strip() else thinking),
+        refused=bool(_REFUSAL.search(source[:4000].replace("\u2019", "'"))),
         format_ok=_in_order(sections, expected_sections),
     )
 
@@ -100,16 +105,22 @@ def parse(raw: RawResponse, expected_sections: Sequence[str] = ()) -> Parsed:
 def split_sections(text: str, names: Sequence[str] = SECTIONS) -> dict[str, str]:
     """Sections of a text by upper-case name, in order of appearance; a repeated one keeps its last text.
 
-    Text before the first heading is dropped.
+    A heading begins a line; one that never does may stand inside a line, beside others, in capitals and
+    before a colon. Text before the first heading is dropped.
     """
     pattern = re.compile(
         _HEADING.format(names="|".join(re.escape(n) for n in [*names, "FINAL ANSWER"])),
-        re.IGNORECASE | re.MULTILINE,
+        re.IGNORECASE | re.MULTILINE | re.ASCII,  # ASCII: else a dotted capital I would spell another name
     )
     found = [match for match in pattern.finditer(text) if _is_heading(match, text)]
+    missing = {name.upper() for name in names} - {_name_of(match) for match in found}
+    if missing:
+        inline = list(_inline(tuple(sorted(missing))).finditer(text))
+        if len({_name_of(match) for match in (*found, *inline)}) > 1:  # alone it may be part of a sentence
+            found = sorted((*found, *inline), key=lambda match: match.start())
     sections: dict[str, str] = {}
     for i, match in enumerate(found):
-        name = match["name"].upper().removeprefix("FINAL ")
+        name = _name_of(match)
         end = found[i + 1].start() if i + 1 < len(found) else len(text)
         body = text[match.end() : end]
         closing = re.search(rf"</\s?{re.escape(match['name'])}\s?>", body, re.IGNORECASE)
@@ -122,40 +133,67 @@ def split_sections(text: str, names: Sequence[str] = SECTIONS) -> dict[str, str]
 
 
 def is_looped(text: str) -> bool:
-    """Whether the text ends in a loop: one block repeated to the end, or the same long line many times."""
-    tail = text[-6000:].rstrip()
+    """Whether the text ends in a loop: one block repeated to the end, or the same long line many times.
+
+    Linear in the last 40,000 characters, so that a paragraph that comes back thrice is seen too.
+    """
+    tail = text[-_TAIL:].rstrip()
     if len(tail) < 200:
         return False
-    # cheap look first: a looping tail holds its own last characters many times
-    if tail.count(tail[-12:]) >= 5 and _periods(tail[-3000:]) >= 4:
+    if _repeats_to_the_end(tail):
         return True
-    lines = Counter(line.strip() for line in tail.splitlines() if len(line.strip()) >= 25)
+    lines = Counter(line.strip() for line in tail[-6000:].splitlines() if len(line.strip()) >= 25)
     return bool(lines) and lines.most_common(1)[0][1] >= 6
+
+
+def _repeats_to_the_end(tail: str) -> bool:
+    """Whether the end of `tail` is one block again and again: at least 4 times (3 if it is a paragraph), and
+    over at least 160 characters."""
+    size = len(tail)
+    # the block is as long as the way back to where the last characters stood before
+    for probe in (12, 40, 160):
+        before = tail.rfind(tail[-probe:], 0, size - 1)
+        period = size - probe - before
+        if before < 0 or period <= 0:
+            continue
+        span = max(period * (3 if period > 400 else 4), 160)
+        if span <= size and tail[size - span : size - period] == tail[size - span + period :]:
+            return True
+    return False
 
 
 def _split_thinking(content: str) -> tuple[str, str, bool]:
     """(thinking, visible, whether a block was left open) of a content with `<think>` tags anywhere."""
     thoughts: list[str] = []
     visible: list[str] = []
-    rest = content
-    first_close, first_open = rest.find(_CLOSE), rest.find(_OPEN)
-    if first_close >= 0 and (first_open < 0 or first_close < first_open):  # opened by the chat template
-        thoughts.append(rest[:first_close])
-        rest = rest[first_close + len(_CLOSE) :]
-    while (start := rest.find(_OPEN)) >= 0:
-        visible.append(rest[:start])
-        end = rest.find(_CLOSE, start)
-        if end < 0:
-            thoughts.append(rest[start + len(_OPEN) :])
-            return _join(thoughts), "".join(visible), True
-        thoughts.append(rest[start + len(_OPEN) : end])
-        rest = rest[end + len(_CLOSE) :]
-    visible.append(rest)
-    return _join(thoughts), "".join(visible), False
+    inside, position = False, 0
+    for tag in _THINK.finditer(content):
+        before = content[position : tag.start()]
+        if tag["close"]:
+            # a closing tag before any opening one: the chat template opened the block
+            if inside or not thoughts:
+                thoughts.append(before if inside else "".join([*visible, before]))
+                visible = visible if inside else []
+            else:
+                visible.append(before)
+        else:
+            (thoughts if inside else visible).append(before)
+        inside, position = not tag["close"], tag.end()
+    (thoughts if inside else visible).append(content[position:])
+    return _join(thoughts), "".join(visible), inside
 
 
 def _join(parts: list[str]) -> str:
     return "\n\n".join(part.strip() for part in parts if part.strip())
+
+
+def _inline(names: tuple[str, ...]) -> re.Pattern[str]:
+    any_name = "|".join(map(re.escape, names))
+    return re.compile(rf"(?<=[\s.!?;,)\]*])(?P<name>{any_name})(?:\*{{1,3}}[:：]|[:：]\*{{0,3}})")
+
+
+def _name_of(heading: re.Match[str]) -> str:
+    return heading["name"].upper().removeprefix("FINAL ")
 
 
 def _is_heading(match: re.Match[str], text: str) -> bool:
@@ -177,24 +215,14 @@ def _stated_answer(visible: str, sections: dict[str, str]) -> str | None:
     return None
 
 
+def _unmarked_answer(visible: str, sections: dict[str, str]) -> str:
+    """What may state the answer where nothing marks it: all of it, or the line that the sections end with."""
+    if not sections:
+        return visible.strip()
+    name, body = list(sections.items())[-1]
+    return "" if name == "HEARD" or not body else body.splitlines()[-1].strip()
+
+
 def _in_order(sections: dict[str, str], expected: Sequence[str]) -> bool:
     wanted = [name.upper() for name in expected]
     return [name for name in sections if name in wanted and sections[name]] == wanted
-
-
-def _periods(text: str) -> int:
-    """How often the shortest block that repeats up to the end of `text` stands there (prefix function)."""
-    reverse = text[::-1]
-    border = [0] * len(reverse)
-    best = 1
-    k = 0
-    for i in range(1, len(reverse)):
-        while k and reverse[i] != reverse[k]:
-            k = border[k - 1]
-        if reverse[i] == reverse[k]:
-            k += 1
-        border[i] = k
-        length = i + 1
-        if k and length >= 160:
-            best = max(best, length // (length - k))
-    return best

@@ -11,7 +11,7 @@ from audioreason.answers.parse import Parsed, RawResponse, parse
 from audioreason.answers.resolve import Resolution, resolve
 
 # raise when a change of parse, resolve or score can change a stored score: derived files carry it
-SCORER_VERSION = "1"
+SCORER_VERSION = "2"
 
 Outcome = Literal[
     "correct", "wrong", "unresolved", "truncated", "looped", "refused", "format_broken", "server_error"
@@ -30,7 +30,11 @@ OUTCOMES: tuple[Outcome, ...] = (
 
 @dataclass(frozen=True)
 class Score:
-    """What became of one prediction; `strict` and `official` are None without an answer or without gold."""
+    """What became of one prediction; `strict` and `official` are None without an answer or without gold.
+
+    `format_broken` says that the sections the prompt asked for are not there, although the choice is clear:
+    it still has its scores. Without gold a clear choice has outcome "wrong" and no score.
+    """
 
     parsed: Parsed
     resolution: Resolution

@@ -53,6 +53,15 @@ def mmar() -> list[dict[str, Any]]:
         ("", None, "none"),
         ("Bank\n\nThe school bell is absent.\nBank", 1, "normalised"),
         ("School\nor rather\nBank", None, "ambiguous"),
+        ("- Bank", 1, "normalised"),
+        ("Bank (B)", 1, "lettered_text"),
+        ("Bank (A)", None, "conflict"),
+        ("(B) Bank, because a school would have bells", 1, "lettered_text"),
+        ("(B) because money is counted", 1, "letter"),
+        ("It doesn't sound like a bank", None, "none"),
+        ("It is not a school but a bank", 1, "contained"),
+        ("Neither school nor bank", None, "none"),
+        ("The Hospitl", 3, "fuzzy"),
     ],
 )
 def test_rules(text: str, index: int | None, rule: str) -> None:
@@ -65,6 +74,63 @@ def test_numbers_and_negations_are_never_fuzzy() -> None:
     assert resolve("The door was not closed", ["The door was closed", "The window broke"]).index is None
 
 
+@pytest.mark.parametrize(
+    ("text", "index"),
+    [
+        ("No audio was provided", None),
+        ("I see no evidence of that", None),
+        ("Yes and no", None),
+        ("No, there is no dog", 1),
+        ("No because it stops", 1),
+        ("Yes, there is no doubt", 0),
+        ("Yes it does", 0),
+        ("I would say no.", 1),
+    ],
+)
+def test_a_no_in_a_sentence_is_not_the_choice_no(text: str, index: int | None) -> None:
+    assert resolve(text, ["Yes", "No"]).index == index
+
+
+@pytest.mark.parametrize(
+    ("text", "index"),
+    [
+        ("three", 2),
+        ("There are three dogs", 2),
+        ("The bell rings 3 times.", 2),
+        ("3 seconds", 2),
+        ("At 3 seconds a dog barks", None),
+        ("0.3", None),
+        ("2.3", None),
+        ("3,000", None),
+        ("0:03", None),
+        ("3rd", None),
+        ("two or three", None),
+        ("I count 3 barks, then 7 more", None),
+    ],
+)
+def test_a_count_is_told_from_a_time(text: str, index: int | None) -> None:
+    assert resolve(text, ["1", "2", "3", "4"]).index == index
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("Pitch decreases", ["Pitch increases", "Volume drops"]),
+        ("C minor", ["C major", "D major"]),
+        ("Unhappy", ["Happy", "Angry"]),
+        ("A female voice", ["A male voice", "A child"]),
+        ("B5", ["B4", "C5"]),
+        ("C# major", ["C major", "G major"]),
+        ("C major", ["C# major", "G# major"]),
+        ("C#", ["C", "D"]),
+        ("It is III+", ["III", "V7"]),
+        ("Tempo speeds up, dynamics get stronger", ["Tempo slows down, dynamics get stronger", "No change"]),
+    ],
+)
+def test_the_opposite_is_never_a_misspelling(text: str, options: list[str]) -> None:
+    assert resolve(text, options).index is None
+
+
 def test_a_longer_choice_hides_the_shorter_one_inside_it() -> None:
     assert resolve("I hear a guitar solo there", ["Guitar", "Guitar solo", "Drums"]).index == 1
     assert resolve("Three times in all", ["Three", "Three times", "Two"]).index == 1
@@ -73,6 +139,8 @@ def test_a_longer_choice_hides_the_shorter_one_inside_it() -> None:
 
 def test_the_text_of_a_choice_wins_over_its_letter() -> None:
     assert resolve("B", ["B", "C", "A"]).index == 0
+    assert resolve("b", ["C", "A", "B"]).index == 2
+    assert resolve("D", ["B", "C", "A", "E"]).index == 3
 
 
 def test_choices_that_read_the_same_are_told_apart_by_case_or_not_at_all() -> None:
@@ -90,7 +158,19 @@ def test_any_text_resolves_to_a_choice_or_none(text: str, options: list[str]) ->
     assert index is None or 0 <= index < len(options)
 
 
-@given(st.text(max_size=60), choices, st.randoms(use_true_random=False))
+VOCABULARY = (
+    *("bank", "school", "yes", "no", "not", "3", "three", "2.5", "seconds", "or", "but", "the"),
+    *("guitar", "solo", "c#", "c", "(b)", "libary", "library", "\n", ".", ","),
+)
+phrases = st.lists(st.sampled_from(VOCABULARY), min_size=1, max_size=8).map(" ".join)
+short = st.lists(st.sampled_from(VOCABULARY), min_size=1, max_size=2).map(" ".join)
+
+
+@given(
+    st.text(max_size=60) | phrases,
+    choices | st.lists(short, min_size=2, max_size=5, unique=True),
+    st.randoms(use_true_random=False),
+)
 def test_permuting_the_choices_permutes_the_result(
     text: str, options: list[str], shuffle: random.Random
 ) -> None:
@@ -132,3 +212,33 @@ def test_every_mmar_choice_resolves_to_itself_in_every_form(mmar: list[dict[str,
         "no final stop",
         "marked",
     }
+
+
+def test_no_form_of_an_mmar_choice_resolves_to_another(mmar: list[dict[str, Any]]) -> None:
+    forms = (
+        "**{choice}**",
+        '"{choice}"',
+        "- {choice}",
+        "{letter}: {choice}",
+        "{choice} ({letter})",
+        "Option {letter}",
+        "The correct answer is ({letter}).",
+        "The answer is {choice}.",
+        "I believe it is {choice}, given the sound.",
+        "{choice}\n\nBecause that is what I heard.",
+        "HEARD: a sound\nANALYSIS: so\nANSWER: {choice}",
+        "HEARD: a. ANALYSIS: b. ANSWER: {choice}",
+        "<think>maybe {other}</think>{choice}",
+    )
+    unresolved = 0
+    for item in mmar:
+        options = item["choices"]
+        for index, choice in enumerate(options):
+            other = options[(index + 1) % len(options)]
+            letter = chr(ord("A") + index)
+            for form in forms if choice.strip() else ():
+                raw = RawResponse(form.format(choice=choice, letter=letter, other=other))
+                found = score(raw, choices=options, answer=item["answer"], gold=None).resolution.index
+                assert found in (index, None), (item["id"], raw.content)
+                unresolved += found is None
+    assert unresolved == 0

@@ -7,7 +7,6 @@ import re
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -48,13 +47,30 @@ def test_official_equals_the_published_rule_for_every_choice_and_trace() -> None
         for form in (choice, f"({'ABCDEF'[i]}) {choice}", choice.upper(), f"The answer is {choice}.")
     ]
     cases += [(by_id[trace["id"]], trace["answer_prediction"]) for trace in TRACES]
-    counts: Counter[tuple[str, Any, bool]] = Counter()
     for item, text in cases:
         ours = official_match(text, item.answer, item.choices)
         assert ours == published(item.answer, text, list(item.choices)), (item.id, text)
-        for group in (item.modality, item.layer, item.subcategory, "overall"):
-            counts["group", group, ours] += 1
-    assert counts["group", "overall", True] + counts["group", "overall", False] == len(cases)
+
+
+@pytest.mark.parametrize("group", ["overall", "modality", "layer", "subcategory"])
+def test_official_counts_of_real_traces_equal_the_published_rule_by_group(group: str) -> None:
+    by_id = {item.id: item for item in ITEMS}
+    ours: Counter[str] = Counter()
+    theirs: Counter[str] = Counter()
+    for trace in TRACES:
+        item = by_id[trace["id"]]
+        name = getattr(item, group, "overall")
+        prediction = trace["answer_prediction"]
+        result = score(
+            RawResponse(prediction, trace["thinking_prediction"]),
+            choices=item.choices,
+            answer=item.answer,
+            gold=item.gold,
+        )
+        ours[name] += bool(result.official)
+        theirs[name] += published(item.answer, prediction, list(item.choices))
+    assert ours == theirs
+    assert sum(ours.values()) == 304
 
 
 def test_known_weaknesses_of_the_official_score() -> None:
@@ -71,7 +87,7 @@ def test_known_weaknesses_of_the_official_score() -> None:
         text = f"({'ABCDEF'[item.gold]}) {item.choices[item.gold]}"
         lettered += not official_match(text, item.answer, item.choices)
         assert resolve(text, item.choices).index == item.gold  # strict is not fooled
-    assert lettered > 0
+    assert lettered == 15
 
 
 def test_every_real_trace_is_accounted_for() -> None:
@@ -94,6 +110,15 @@ def test_every_real_trace_is_accounted_for() -> None:
     assert set(outcomes) <= set(OUTCOMES)
     assert outcomes == {"correct": 302, "wrong": 193, "unresolved": 4, "looped": 1}
     assert len(disagreements) == 2  # the same words in another order, taken for right by the official match
+
+
+def test_a_thousand_answers_score_in_a_moment() -> None:
+    raw = RawResponse("HEARD: a bell at 0.5 s\nANALYSIS: " + "so it seems. " * 60 + "\nANSWER: {}")
+    start = time.process_time()
+    for item in ITEMS:
+        text = RawResponse((raw.content or "").format(item.answer), "I hear a bell. " * 100)
+        score(text, choices=item.choices, answer=item.answer, gold=item.gold, expected_sections=("HEARD",))
+    assert time.process_time() - start < 1.0
 
 
 def test_server_errors_are_never_wrong_answers() -> None:
