@@ -5,6 +5,7 @@ Knows nothing about who asks (a page, a command) or what a kind does.
 
 from __future__ import annotations
 
+import glob
 import json
 import shlex
 import shutil
@@ -23,7 +24,7 @@ from audioreason.jobs.processes import belonging, holds_lock, kill
 from audioreason.jobs.queue import ask_to_stop, reconcile, settle, start
 from audioreason.jobs.redact import leaked
 from audioreason.jobs.rows import Row, queue_table
-from audioreason.jobs.spec import JobSpec, job_folder, new_job_id, read_spec, write_spec
+from audioreason.jobs.spec import JobSpec, ending_on_disk, job_folder, new_job_id, read_spec, write_spec
 from audioreason.workspace import Workspace
 
 _LAST_THREADS = 2.0  # seconds in which a killed process's threads let go of its files
@@ -318,7 +319,7 @@ def _spec(
 
 
 def _needed(workspace: Workspace, connection: sqlite3.Connection, job_id: str) -> Row:
-    """The job's row; made again from its folder if the database lost it.
+    """The job's row; made again, with its children's, from the folders if the database lost it.
 
     Raises:
         JobError: if there is no such job.
@@ -326,7 +327,12 @@ def _needed(workspace: Workspace, connection: sqlite3.Connection, job_id: str) -
     found = table.row(connection, job_id)
     if found is None:
         spec = read_spec(job_folder(workspace, job_id))  # raises if there is no such job
-        table.insert(connection, spec, "stopped")
+        children = [read_spec(folder) for folder in workspace.jobs.glob(f"{glob.escape(job_id)}.*")]
+        for child in (child for child in children if child.parent == job_id):
+            if table.row(connection, child.id) is None:
+                table.insert(connection, child, ending_on_disk(workspace, child.id))
+        state: table.RowState = "group" if children else ending_on_disk(workspace, job_id)
+        table.insert(connection, spec, state)
         found = table.row(connection, job_id)
     assert found is not None
     return found

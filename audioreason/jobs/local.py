@@ -49,7 +49,7 @@ def spawn(
         "AUDIOREASON_WORKSPACE": str(workspace.root),
         "PYTHONUNBUFFERED": "1",
     }
-    command = [sys.executable, "-m", "audioreason.jobs.worker", str(folder)]
+    command = [sys.executable, "-P", "-m", "audioreason.jobs.worker", str(folder)]
     try:
         with (folder / "log.txt").open("ab") as log:
             process = subprocess.Popen(

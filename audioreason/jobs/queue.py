@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import signal
 import sqlite3
 import sys
 import time
@@ -228,6 +229,8 @@ def ask_to_stop(connection: sqlite3.Connection, row: Row, wanted: table.Wanted) 
 
 def main() -> int:
     """`python -m audioreason.jobs.queue WORKSPACE`: reconcile once; what a worker becomes at its end."""
+    # a late stop of the job that ended must not end this; an ignored signal would be inherited by workers
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
     reconcile(Workspace.open(sys.argv[1]))
     return 0
 

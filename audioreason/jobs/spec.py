@@ -161,6 +161,12 @@ def read_state(folder: Path) -> JobState | None:
         return None
 
 
+def ending_on_disk(workspace: Workspace, job_id: str) -> Ending:
+    """How the job ended as far as its folder tells; what never ended counts as stopped."""
+    state = read_state(job_folder(workspace, job_id))
+    return state.ending or "stopped" if state is not None else "stopped"
+
+
 def write_state(folder: Path, state: JobState) -> None:
     """Write `state.json`; only the worker that holds the lock does."""
     write_atomic(folder / "state.json", state.model_dump_json() + "\n")

@@ -256,4 +256,9 @@ def _without_row(folder: Path) -> JobView:
         parent=spec.parent,
     )
     state = read_state(folder)
-    return view if state is None else _with_state(view, state, alive=False)
+    if state is None:
+        return view
+    if state.ending is not None:
+        said = "" if state.ending == "finished" else f"{state.error} {reason}".strip()
+        view = replace(view, state=state.ending, reason=said)
+    return _with_state(view, state, alive=False)

@@ -174,8 +174,8 @@ def _log_to_stdout() -> None:
 def _become_reconciler(workspace: Workspace) -> NoReturn:
     """Replace this process by one that settles this job and starts what waits; the lock is gone with it."""
     logging.shutdown()
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.execv(sys.executable, [sys.executable, "-m", "audioreason.jobs.queue", str(workspace.root)])  # noqa: S606
+    command = [sys.executable, "-P", "-m", "audioreason.jobs.queue", str(workspace.root)]
+    os.execv(sys.executable, command)  # noqa: S606 - no shell is meant
 
 
 if __name__ == "__main__":

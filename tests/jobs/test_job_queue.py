@@ -203,6 +203,31 @@ def test_a_job_the_database_lost_is_listed_and_can_be_put_back(workspace: Worksp
     assert written(workspace, job_id) == list(range(40))
 
 
+def test_a_matrix_the_database_lost_is_put_back_whole(workspace: Workspace) -> None:
+    parent = actions.submit(workspace, "count", {"count": 200, "parts": 2})
+    children = job(workspace, parent).children
+    for child in children:
+        until_counted(workspace, child, 2)
+    actions.stop(workspace, parent)
+    until_state(workspace, parent, "stopped")
+    for file in workspace.root.glob("lab.sqlite*"):
+        file.unlink()
+    assert set(actions.resume(workspace, parent)) == set(children)
+    until_state(workspace, parent, "finished")
+    assert [written(workspace, child) for child in children] == [list(range(200))] * 2
+
+
+def test_a_finished_job_the_database_lost_is_still_finished(workspace: Workspace) -> None:
+    job_id = actions.submit(workspace, "count", {"count": 2})
+    until_state(workspace, job_id, "finished")
+    for file in workspace.root.glob("lab.sqlite*"):
+        file.unlink()
+    assert job(workspace, job_id).state == "finished"
+    with pytest.raises(JobError, match="is finished"):
+        actions.resume(workspace, job_id)
+    assert job(workspace, actions.retry(workspace, job_id)).state != "stopped"
+
+
 def test_a_job_folder_holds_plain_files_that_a_person_can_read(workspace: Workspace) -> None:
     job_id = actions.submit(workspace, "count", {"count": 1}, title="A small one")
     until_state(workspace, job_id, "finished")

@@ -116,7 +116,7 @@ def local_command(spec: ServeSpec, workspace: Workspace, model: str, port: int) 
     folder = Path(spec.model).expanduser().resolve() if spec.model else shipped("pocket-listener")
     if not (folder / "config.json").is_file():
         raise JobError(f"There is no model in {folder}.", "Name a folder that holds config.json and weights.")
-    command = [sys.executable, "-m", "audioreason.engines.server", "--child", "--model", str(folder)]
+    command = [sys.executable, "-P", "-m", "audioreason.engines.server", "--child", "--model", str(folder)]
     command += ["--port", str(port), "--served-model-name", model, "--device", spec.device]
     for media in (media_folder(workspace), shipped()):
         command += ["--allowed-media", str(media)]
