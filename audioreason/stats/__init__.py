@@ -12,12 +12,13 @@ from audioreason.stats.intervals import (
     cluster_bootstrap,
     clustered_interval,
     clustered_standard_error,
+    design_effect,
     shrunken,
     wilson,
 )
 from audioreason.stats.paired import Difference, holm, mcnemar, paired_difference, sign_flip, verdict
 from audioreason.stats.power import minimum_detectable_effect, required_items
-from audioreason.stats.samples import consistency, guess_share, majority, pass_all_k, pass_at_k
+from audioreason.stats.samples import consistency, guess_share, majority, majority_at_k, pass_all_k, pass_at_k
 
 __all__ = [
     "Difference",
@@ -28,10 +29,12 @@ __all__ = [
     "clustered_standard_error",
     "cohen_kappa",
     "consistency",
+    "design_effect",
     "guess_share",
     "holm",
     "krippendorff_alpha",
     "majority",
+    "majority_at_k",
     "mcnemar",
     "minimum_detectable_effect",
     "paired_difference",

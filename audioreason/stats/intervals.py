@@ -60,6 +60,17 @@ def clustered_standard_error(scores: Sequence[float] | Floats, clusters: Sequenc
     return float(np.sqrt((sums**2).sum()) / values.size)
 
 
+def design_effect(scores: Sequence[float] | Floats, clusters: Sequence[object]) -> float:
+    """How many times the variance of the mean grows because clips share questions (1: not at all).
+
+    The clustered variance over the naive one; dividing the number of items by it gives the effective number.
+    Source: Kish (1965), Survey Sampling, section 8.2. 1 where the scores do not vary.
+    """
+    values = np.asarray(scores, dtype=float)
+    naive = float(values.var()) / max(values.size, 1)
+    return clustered_standard_error(values, clusters) ** 2 / naive if naive > 0 else 1.0
+
+
 def clustered_interval(
     scores: Sequence[float] | Floats, clusters: Sequence[object], level: float = 0.95
 ) -> Interval:

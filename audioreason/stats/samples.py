@@ -36,6 +36,30 @@ def majority(choices: Sequence[Hashable | None]) -> Hashable | None:
     return counts[0][0]
 
 
+def majority_at_k(choices: Sequence[Hashable | None], gold: Hashable, k: int) -> float:
+    """Chance that a majority vote among k answers drawn from `choices` (without replacement) is right.
+
+    As in `majority`, None entries do not vote and a tie is no answer. Exact: the draws in which gold leads
+    are counted by multiplying polynomials, one for each other choice.
+    Source: Wang et al. (2023), self-consistency, arXiv 2203.11171, under the draws of Chen et al. (2021).
+
+    Raises:
+        ValueError: if k < 1 or k > len(choices).
+    """
+    counts = Counter(choices)
+    silent = counts.pop(None, 0)
+    right = counts.pop(gold, 0)
+    _check(len(choices), right, k)
+    winning = 0
+    for votes in range(1, min(right, k) + 1):
+        ways = _draws(silent, k)  # ways[j]: how to draw j answers that are not gold, each choice behind gold
+        for count in counts.values():
+            ways = _product(ways, _draws(count, votes - 1), k)
+        others = k - votes
+        winning += math.comb(right, votes) * (ways[others] if others < len(ways) else 0)
+    return winning / math.comb(len(choices), k)
+
+
 def consistency(choices: Sequence[Hashable | None]) -> float:
     """Share of pairs of answers that agree (None never agrees); nan for fewer than two answers.
 
@@ -60,3 +84,17 @@ def guess_share(options: int, samples: int, low: int, high: int) -> float:
 def _check(n: int, correct: int, k: int) -> None:
     if not (0 <= correct <= n and 1 <= k <= n):
         raise ValueError(f"cannot draw {k} of {n} samples of which {correct} are right")
+
+
+def _draws(count: int, most: int) -> list[int]:
+    """In how many ways 0, 1, ... and at most `most` of `count` things are drawn."""
+    return [math.comb(count, drawn) for drawn in range(min(count, most) + 1)]
+
+
+def _product(a: Sequence[int], b: Sequence[int], most: int) -> list[int]:
+    """Coefficients of a product of polynomials, up to degree `most`."""
+    product = [0] * (min(len(a) + len(b) - 2, most) + 1)
+    for i, left in enumerate(a):
+        for j, right in enumerate(b[: max(len(product) - i, 0)]):
+            product[i + j] += left * right
+    return product

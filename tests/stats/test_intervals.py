@@ -14,6 +14,7 @@ from audioreason.stats import (
     cluster_bootstrap,
     clustered_interval,
     clustered_standard_error,
+    design_effect,
     shrunken,
     wilson,
 )
@@ -79,6 +80,13 @@ def test_clustered_error_beats_the_naive_one_where_clips_correlate() -> None:
     assert clustered / rounds >= 0.92
     assert bootstrap / rounds >= 0.90
     assert naive / rounds <= 0.85
+
+
+def test_clusters_that_agree_cost_their_whole_size() -> None:
+    scores = np.repeat(np.random.default_rng(1).integers(0, 2, 300), 4)
+    assert design_effect(scores, np.repeat(np.arange(300), 4)) == pytest.approx(4)
+    assert design_effect(scores, range(1200)) == pytest.approx(1)
+    assert design_effect([1.0] * 5, "aabbc") == 1
 
 
 def test_one_clip_gives_no_interval() -> None:

@@ -29,6 +29,16 @@ def test_monte_carlo_agrees_with_scipy() -> None:
     assert sign_flip(differences, range(300)) == pytest.approx(expected, abs=0.02)
 
 
+@pytest.mark.parametrize("samples", [1, 4])
+def test_monte_carlo_of_repeated_sizes_agrees_with_plain_signs(samples: int) -> None:
+    random = np.random.default_rng(samples)
+    differences = random.integers(-samples, samples + 1, 300) / samples + 0.05
+    rounded = np.round(differences * samples) / samples  # few sizes
+    signs = random.integers(0, 2, size=(20_000, 300)) * 2 - 1
+    expected = (np.abs(signs @ rounded) >= abs(rounded.sum()) - 1e-9).mean()
+    assert sign_flip(rounded, range(300)) == pytest.approx(expected, abs=0.015)
+
+
 def test_false_alarms_stay_at_five_percent_with_clusters() -> None:
     random = np.random.default_rng(5)
     clusters = np.repeat(np.arange(80), 3)
@@ -54,6 +64,7 @@ def test_mcnemar_equals_the_exact_binomial_test(only_a: int, only_b: int) -> Non
 
 
 @settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)  # statsmodels takes its time
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
 def test_holm_equals_statsmodels(p_values: list[float]) -> None:
     assert holm(p_values) == pytest.approx(list(multipletests(p_values, method="holm")[1]))

@@ -15,6 +15,7 @@ from audioreason.stats import (
     guess_share,
     krippendorff_alpha,
     majority,
+    majority_at_k,
     minimum_detectable_effect,
     paired_difference,
     pass_all_k,
@@ -39,6 +40,16 @@ def test_a_tie_has_no_majority() -> None:
     assert majority([0, 0, 1]) == 0
     assert majority([0, 1, None]) is None
     assert majority([None, None]) is None
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 5, 7])
+def test_majority_at_k_equals_enumeration(k: int) -> None:
+    answers = [0, 0, 0, 1, 1, 2, None]
+    votes = [majority(draw) == 0 for draw in itertools.combinations(answers, k)]
+    assert majority_at_k(answers, 0, k) == pytest.approx(np.mean(votes))
+    assert majority_at_k(answers, 3, k) == 0.0
+    with pytest.raises(ValueError, match="cannot draw 8 of 7"):
+        majority_at_k(answers, 0, 8)
 
 
 def test_consistency_is_the_share_of_agreeing_pairs() -> None:
