@@ -64,7 +64,6 @@ def test_mcnemar_equals_the_exact_binomial_test(only_a: int, only_b: int) -> Non
 
 
 @settings(max_examples=40, deadline=None)
-@settings(max_examples=30, deadline=None)  # statsmodels takes its time
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
 def test_holm_equals_statsmodels(p_values: list[float]) -> None:
     assert holm(p_values) == pytest.approx(list(multipletests(p_values, method="holm")[1]))
