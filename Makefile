@@ -1,5 +1,7 @@
 # Two commands on a fresh machine: `make lab` and `make test`.
 SHELL := /bin/bash
+# compiled code is kept: without it every start compiles streamlit and torch anew
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 VENV := .venv
 BIN := $(VENV)/bin

@@ -9,7 +9,7 @@ import importlib
 import sys
 import time
 
-SUBJECTS = ("startup", "runner", "catalog", "engine", "pages")
+SUBJECTS = ("startup", "runner", "catalog", "engine", "jobs", "pages")
 
 
 def main(names: list[str]) -> int:

@@ -32,6 +32,8 @@ def lab(
     ] = True,
 ) -> None:
     """Open the lab in a browser; it listens on this machine only."""
+    from audioreason.jobs.local import NO_TELEMETRY
+
     workspace = Workspace.open()
     secrets = Path.cwd() / ".streamlit" / "secrets.toml"
     command = [
@@ -48,7 +50,7 @@ def lab(
     ]
     if secrets.is_file():
         command.append(f"--secrets.files={secrets}")
-    environment = os.environ | {"AUDIOREASON_WORKSPACE": str(workspace.root), **telemetry_off()}
+    environment = os.environ | {"AUDIOREASON_WORKSPACE": str(workspace.root), **NO_TELEMETRY}
     if browser:
         threading.Thread(target=_open_when_ready, args=(port,), daemon=True).start()
     # the theme, fonts and pages are found from the lab's own folder, whatever the current one
@@ -65,17 +67,6 @@ def _open_when_ready(port: int, patience: float = 90.0) -> None:
                 return
         except OSError:
             time.sleep(0.3)
-
-
-def telemetry_off() -> dict[str, str]:
-    """The environment variables that keep every library we start from calling home."""
-    return {
-        "STREAMLIT_BROWSER_GATHER_USAGE_STATS": "false",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
-        "RAY_USAGE_STATS_ENABLED": "0",
-    }
 
 
 def serve(
@@ -98,10 +89,11 @@ def serve(
     """Serve a local audio model behind an OpenAI-compatible API, on this machine only."""
     from audioreason.engines.launch import pocket_folder
     from audioreason.engines.server import serve as run_server
+    from audioreason.jobs.local import NO_TELEMETRY
     from audioreason.workspace import shipped
 
     workspace = Workspace.open()
-    os.environ.update(telemetry_off())
+    os.environ.update(NO_TELEMETRY)
     run_server(
         model or pocket_folder(),
         adapter=adapter,

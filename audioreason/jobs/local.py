@@ -18,7 +18,8 @@ from audioreason.jobs.processes import TOKEN_VARIABLE, start_time
 from audioreason.workspace import Workspace
 
 # no library that a job uses calls home
-_NO_TELEMETRY = {
+# what keeps every library we start from calling home
+NO_TELEMETRY = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
@@ -41,7 +42,7 @@ def spawn(
         JobError: if the system starts no process, or the disk is full.
     """
     reap()
-    environment = os.environ | _NO_TELEMETRY
+    environment = os.environ | NO_TELEMETRY
     environment |= {
         TOKEN_VARIABLE: token,
         GPU_LIST_VARIABLE: ",".join(gpu_ids()),
