@@ -18,7 +18,6 @@ from audioreason.jobs.processes import TOKEN_VARIABLE, start_time
 from audioreason.workspace import Workspace
 
 # no library that a job uses calls home
-# what keeps every library we start from calling home
 NO_TELEMETRY = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "VLLM_NO_USAGE_STATS": "1",
