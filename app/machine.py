@@ -21,6 +21,8 @@ from app.session import catalog, workspace
 from audioreason.errors import EngineError, LabError
 from audioreason.inference.endpoint import Endpoint, default_endpoint
 from audioreason.inference.probe import Status, endpoint_status, ready_endpoint
+from audioreason.jobs.queue import reconcile
+from audioreason.jobs.watch import list_jobs
 
 _EVERY = 2.0  # seconds between two looks at the server
 _UNWATCHED = 15.0  # seconds without a page after which nobody is asked
@@ -36,6 +38,7 @@ class MachineState:
     status: Status | None = None  # None until the first answer
     engine: EngineState = "off"
     sentence: str = ""  # why there is no endpoint
+    jobs: int = 0  # that run or wait
 
 
 class Engine:
@@ -94,6 +97,7 @@ class Machine:
         self._status: Status | None = None
         self._asked: Endpoint | None = None
         self._watched = 0.0
+        self._jobs = 0
         self._wanted = True  # the lab starts its own engine until somebody stops it
         self._asking = threading.Lock()
         self._ready: dict[Endpoint, Endpoint | str] = {}
@@ -107,11 +111,10 @@ class Machine:
         self._wake.set()
         endpoint = self.endpoint()
         if endpoint is None:
-            return MachineState(
-                engine=self.engine.state, sentence=self.engine.sentence or "No model is served."
-            )
+            sentence = self.engine.sentence or "No model is served."
+            return MachineState(engine=self.engine.state, sentence=sentence, jobs=self._jobs)
         status = self._status if self._asked == endpoint else None
-        return MachineState(endpoint, status, self.engine.state)
+        return MachineState(endpoint, status, self.engine.state, jobs=self._jobs)
 
     def endpoint(self) -> Endpoint | None:
         """The endpoint that a generation would go to: the workspace's choice, else the embedded engine."""
@@ -178,6 +181,11 @@ class Machine:
             except LabError as error:
                 status = Status(error=str(error))
             self._asked, self._status = endpoint, status
+            try:
+                reconcile(workspace())
+                self._jobs = sum(not view.over for view in list_jobs(workspace(), children=False))
+            except LabError:
+                self._jobs = 0  # the Jobs page says what is wrong; the light is not the place
             time.sleep(_EVERY)
 
 

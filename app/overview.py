@@ -37,7 +37,7 @@ def choose_dataset() -> str | None:
         return None
     names = list(counts.index)
     if len(names) == 1:
-        st.markdown(f"**{plain(names[0])}** :gray[{counts.iloc[0]} runs]", width="content")
+        st.markdown(f"**{plain(names[0])}** :gray[{_count(int(counts.iloc[0]))}]", width="content")
         return str(names[0])
     chosen = st.segmented_control(
         "Dataset",
@@ -50,6 +50,10 @@ def choose_dataset() -> str | None:
         format_func=lambda name: f"{name} {counts[name]}",
     )
     return str(chosen)
+
+
+def _count(runs: int) -> str:
+    return "1 run" if runs == 1 else f"{runs:,} runs"
 
 
 def latest_runs(dataset: str | None) -> None:

@@ -136,7 +136,12 @@ def prepared(source: Path) -> Path:
     Raises:
         ItemError: if the clip cannot be decoded.
     """
-    return _prepared(source, source.stat().st_mtime_ns)
+    stamp = source.stat().st_mtime_ns
+    path = _prepared(source, stamp)
+    if not path.is_file():  # the cache may be emptied at any time
+        _prepared.cache_clear()
+        path = _prepared(source, stamp)
+    return path
 
 
 @functools.lru_cache(maxsize=4096)

@@ -6,6 +6,7 @@ import streamlit as st
 
 from app import overview
 from app.widgets.header import header
+from app.widgets.jobs import active_jobs
 
 with header():
     dataset = overview.choose_dataset()
@@ -14,5 +15,6 @@ left, right = st.columns([1.5, 1], gap="large")
 with left:
     overview.latest_runs(dataset)
 with right:
+    active_jobs()
     overview.lately()
     overview.datasets()

@@ -28,6 +28,8 @@ from audioreason.items.controls import control_clip
 from audioreason.runs.play import Ask, Play, recall_all, render_item, start
 
 POLL = 0.2  # seconds
+_INVITATION = "Run asks the model. Its answer appears here as it is written."
+_UNKNOWN = "This generation is not known in this workspace."
 _SPREAD = 130  # px that the spread of several samples takes from the text
 Ablation = Literal["", "silence", "noise", "other clip", "no audio"]
 _WORDS = {
@@ -130,15 +132,22 @@ def stop(ids: Sequence[str]) -> None:
     st.rerun()
 
 
-def live(ids: Sequence[str], picked: Picked, *, key: str, height: int, active: bool) -> None:
+def live(
+    ids: Sequence[str], picked: Picked, *, key: str, height: int, active: bool, waiting: str = ""
+) -> None:
     """Draw the answers of one request to the model, updating while they stream.
 
     `active` is what the rest of the page was drawn with: if it is over by now, the page is drawn again.
+    `waiting` says why nobody can be asked yet.
     """
-    st.fragment(_draw, run_every=POLL if active else None)(tuple(ids), picked, key, height, active)
+    st.fragment(_draw, run_every=POLL if active else None)(
+        tuple(ids), picked, key, height, active, waiting or _INVITATION
+    )
 
 
-def _draw(ids: tuple[str, ...], picked: Picked, key: str, height: int, was_active: bool) -> None:
+def _draw(
+    ids: tuple[str, ...], picked: Picked, key: str, height: int, was_active: bool, invitation: str
+) -> None:
     found = plays(ids)
     if was_active and all(play.finished for play in found):
         st.rerun()  # the whole page: Run comes back, the history has a new line, cues are coloured
@@ -146,7 +155,6 @@ def _draw(ids: tuple[str, ...], picked: Picked, key: str, height: int, was_activ
     headline(play, picked.hidden, empty=bool(ids))
     if len(ids) > 1:
         _spread(found, picked, key, len(ids))
-    missing = "This generation is not known in this workspace." if ids else ""
     trace(
         sections(play, picked) if play else [],
         key=f"trace_{key}",
@@ -154,9 +162,7 @@ def _draw(ids: tuple[str, ...], picked: Picked, key: str, height: int, was_activ
         height=height - (_SPREAD if len(ids) > 1 else 0),
         boxed=True,
         streaming=play is not None and not play.finished,
-        empty=missing
-        if ids and play is None
-        else ("" if play else "Run asks the model. Its answer appears here as it is written."),
+        empty="" if play else _UNKNOWN if ids else invitation,
     )
     cost(play)
 

@@ -9,6 +9,7 @@ from app.playground import answer, editor
 from app.playground.picker import Picked, pick, show_gold
 from app.playground.variant import Variant
 from app.session import plain
+from app.widgets.jobs import one_job
 from app.widgets.player import player
 from app.widgets.question import question
 from app.widgets.rows import Column, rows
@@ -39,8 +40,12 @@ def one() -> None:
     with middle:
         _controls(variant, picked, ids, active)
         editor.edit(variant, picked)
+        if "evaluation" in st.session_state:
+            one_job(st.session_state["evaluation"])
+    ready = answer.who(variant)
+    waiting = ready if isinstance(ready, str) else ""
     with right:
-        answer.live(ids, picked, key="one", height=_HEIGHT, active=active)
+        answer.live(ids, picked, key="one", height=_HEIGHT, active=active, waiting=waiting)
         _again(variant, picked, bool(found))
 
 

@@ -68,11 +68,11 @@ def pick() -> Picked | None:
 
 
 def go_to(dataset: str, item_id: str) -> None:
-    """Put an item on the table."""
+    """Put an item on the table; the list follows at the next run."""
     st.query_params["dataset"] = dataset
     st.query_params["item"] = item_id
-    st.session_state["item"] = item_id
-    st.query_params.pop("g", None)
+    for name in [name for name in st.query_params if name not in ("dataset", "item", "prompt", "mode")]:
+        del st.query_params[name]
 
 
 def show_gold(picked: Picked) -> None:

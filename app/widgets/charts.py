@@ -39,6 +39,7 @@ def leaderboard(frame: pd.DataFrame, palette: Palette) -> Any:
         labelColor=palette.grey,
         labelFontSize=_TEXT,
         tickCount=20,
+        labelFlush=False,
     )
     tooltip = ["label", "points", "items", "note"]
     base = alt.Chart(data).encode(y=y)

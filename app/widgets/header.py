@@ -34,10 +34,14 @@ def _machine() -> None:
         st.rerun()  # whoever waits for a model on this page can be told now
     problem = state.sentence if state.endpoint is None else (state.status.error if state.status else None)
     st.markdown(
-        f":small[:{colour}[●] :gray[{words} · {plain(workspace().root.name)}]]",
+        f":small[:{colour}[●] :gray[{words}{_jobs(state.jobs)} · {plain(workspace().root.name)}]]",
         width="content",
         help=plain(problem) if problem and colour == "red" else None,
     )
+
+
+def _jobs(count: int) -> str:
+    return "" if not count else " · 1 job" if count == 1 else f" · {count} jobs"
 
 
 def light(state: MachineState) -> tuple[str, str]:

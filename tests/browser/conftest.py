@@ -147,9 +147,9 @@ def opened(browser: Browser, scheme: str) -> Iterator[Page]:
 
     def said(message: ConsoleMessage) -> None:
         # Streamlit looks for its own base path with requests that answer 404 under a page's address
-        own = "/_stcore/" in (message.location or {}).get("url", "")
-        if message.type == "error" and not own:
-            problems.append(message.text)
+        where = (message.location or {}).get("url", "")
+        if message.type == "error" and "/_stcore/" not in where:
+            problems.append(f"{message.text} {where}")
 
     tab.on("console", said)
     tab.on("pageerror", lambda error: problems.append(str(error)))

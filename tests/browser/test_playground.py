@@ -236,3 +236,54 @@ def test_every_page_opens_in_both_themes_without_an_error(themed: Page, lab: Lab
     expect(themed.get_by_text("fake-listener").first).to_be_visible(timeout=30_000)
     expect(themed.locator(".stException, [data-testid=stException]")).to_have_count(0)
     assert themed.evaluate("document.documentElement.scrollWidth") <= 1440
+
+
+def test_a_prompt_is_evaluated_as_a_job_with_its_accuracy(page: Page, lab: Lab) -> None:
+    lab.model.reply = Text("ANSWER: 2 times", chunks=1)
+    open_playground(page, lab, prompt="mipro-v2")
+    page.get_by_role("button", name="Evaluate").click()
+    page.get_by_role("combobox", name="Items").wait_for()
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.get_by_text("mipro-v2 on bells")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("finished after")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("items rated")).to_be_visible(timeout=20_000)
+    page.goto(lab.address(""), wait_until="domcontentloaded")
+    expect(page.locator(".stVegaLiteChart")).to_be_visible(timeout=30_000)
+
+
+def test_an_own_clip_is_uploaded_asked_about_and_deleted(page: Page, lab: Lab) -> None:
+    lab.model.reply = Text("ANSWER: a bell", chunks=1)
+    open_playground(page, lab)
+    page.get_by_role("button", name="Own clip").click()
+    sound = (lab.workspace.datasets / "bells" / "audio" / "00.wav").read_bytes()
+    page.locator("input[type=file]").first.set_input_files(
+        {"name": "mine.wav", "mimeType": "audio/wav", "buffer": sound}
+    )
+    page.get_by_role("textbox", name="Question").fill("What rings?")
+    choices = page.get_by_role("textbox", name="Choices, one a line")
+    choices.fill("a bell\na dog")
+    choices.blur()
+    page.get_by_role("button", name="Keep it and ask").click()
+    expect(page.locator(".asked").first).to_have_text("What rings?", timeout=20_000)
+    kept = list((lab.workspace.datasets / "own" / "audio").iterdir())
+    assert [path.read_bytes() for path in kept] == [sound]
+    run(page)
+    finished(page)
+    expect(page.get_by_text("a bell", exact=True).first).to_be_visible()
+    page.get_by_role("button", name="Own clip").click()
+    page.get_by_role("button", name="Delete this clip").click()
+    expect(page.locator(".asked").first).not_to_have_text("What rings?", timeout=20_000)
+    assert list((lab.workspace.datasets / "own" / "audio").iterdir()) == []
+    assert b"What rings?" not in b"".join(path.read_bytes() for path in lab.workspace.scratch.glob("*.jsonl"))
+
+
+def test_random_puts_another_item_on_the_table(page: Page, lab: Lab) -> None:
+    open_playground(page, lab)
+    seen = set()
+    for _ in range(6):
+        page.get_by_role("button", name="Random").click()
+        page.get_by_text("Any item").click()
+        page.wait_for_timeout(1_200)
+        seen.add(page.evaluate("new URLSearchParams(location.search).get('item')"))
+    assert len(seen) > 1
+    expect(page.locator(".stException, [data-testid=stException]")).to_have_count(0)
