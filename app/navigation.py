@@ -9,7 +9,13 @@ from streamlit.navigation.page import StreamlitPage
 
 from audioreason.workspace import lab_root
 
-TITLES = {"home": "Home", "playground": "Playground", "settings": "Settings"}
+TITLES = {
+    "home": "Home",
+    "playground": "Playground",
+    "launch": "Launch",
+    "jobs": "Jobs",
+    "settings": "Settings",
+}
 
 
 @functools.cache
