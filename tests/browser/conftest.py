@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, expect, sync_playwright
 
 from audioreason.inference.endpoint import save_endpoint
 from audioreason.workspace import Workspace
@@ -128,6 +128,9 @@ def page(browser: Browser, lab: Lab) -> Iterator[Page]:
     lab.model.reply = Text(HEARD, chunks=12, pause=0.02)
     forget_drafts(lab)
     yield from opened(browser, "light")
+
+
+expect.set_options(timeout=20_000)  # a busy machine reruns a page late; what never comes still fails
 
 
 def forget_drafts(lab: Lab) -> None:
