@@ -37,7 +37,8 @@ lab: install ## open the lab on the embedded model
 	@$(BIN)/audioreason lab
 
 test: $(VENV)/.installed-dev ## the tests (10 minutes at most)
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --ignore tests/browser
+	@$(BIN)/python -m pytest -q tests/browser
 
 test-slow: $(VENV)/.installed-dev ## the long ones: kill loops, training, real browsers under load
 	@$(BIN)/python -m pytest -q -m slow --timeout 1500
