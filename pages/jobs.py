@@ -6,9 +6,11 @@ import streamlit as st
 
 from app.jobs.detail import detail
 from app.jobs.look import jobs
-from app.jobs.rail import counts, rail, selected
+from app.jobs.rail import counts, leave_if_asked, rail, selected
 from app.navigation import page
 from app.widgets.header import header
+
+leave_if_asked()
 
 with header(), st.container(width="content"):
     counts()

@@ -58,7 +58,12 @@ def timeline(view: JobView, now: float | None = None) -> tuple[pd.DataFrame, str
 def timeline_spec(palette: Palette, names: tuple[str, ...], unit: str) -> dict[str, Any]:
     """How `timeline` is drawn: one row for each name, in this order."""
     colours = {"past": palette.grey, "now": palette.accent, "next": palette.line}
-    y = alt.Y("name:N", sort=list(names), title=None, axis=_axis(palette.text, labelLimit=120, grid=False))
+    y = alt.Y(
+        "name:N",
+        title=None,
+        scale=alt.Scale(domain=list(names)),
+        axis=_axis(palette.text, labelLimit=120, grid=False, labelOverlap=False),
+    )
     labels = f"format(datum.value, '~g') + ' {unit}'"
     time_axis = _axis(palette.grey, grid=True, gridColor=palette.line, tickCount=7, labelExpr=labels)
     x = alt.X("began:Q", title=None, axis=time_axis, scale=alt.Scale(zero=True, nice=False))

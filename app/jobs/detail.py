@@ -9,13 +9,12 @@ import streamlit as st
 from app import session
 from app.jobs import charts, look
 from app.jobs.logview import logview
-from app.jobs.rail import accuracy, act, progress_line, select
-from app.navigation import page
+from app.jobs.rail import accuracy, act, leave, progress_line, select
 from app.session import plain
 from app.theme import palette
 from app.widgets.rows import Column, Tone, rows
 from app.words import duration, when
-from audioreason.jobs.actions import delete, resume, retry, stop, what_goes
+from audioreason.jobs.actions import delete, duplicate, resume, retry, stop, what_goes
 from audioreason.jobs.resources import usage
 from audioreason.jobs.watch import JobView, tail_log
 
@@ -81,33 +80,36 @@ def _actions(view: JobView) -> None:
         if again is not None:
             select(again)
     if st.button("Duplicate and edit", key="job_duplicate", type="tertiary"):
-        st.switch_page(page("launch"), query_params={"from": view.id})
-    if view.runs and st.button("Open run", key="job_run", type="tertiary", disabled=not _dataset(view)):
-        st.switch_page(page("home"), query_params={"dataset": _dataset(view)})
+        leave("launch", **{"from": view.id})
+    if view.runs and st.button("Open run", key="job_run", type="tertiary"):
+        spec = act(duplicate, space, view.id)
+        if spec is not None:
+            leave("home", dataset=str(spec.spec.get("dataset", "")))
     if view.parent is None:
-        with st.popover("Delete", type="tertiary", key=f"delete_{view.id}"):
-            removal = act(what_goes, space, view.id)
-            if removal is None:
-                return
-            st.markdown(plain(removal.sentence()))
-            if st.button("Delete it", key="job_delete"):
-                with st.spinner("Deleting …"):
-                    gone = act(delete, space, view.id, stop_first=True)
-                if gone is not None:
-                    select(None)
+        _delete(view)
 
 
-def _dataset(view: JobView) -> str:
-    """The dataset of the job's runs; empty before the first of them has begun."""
-    runs = session.runs()
-    found = runs.loc[runs["run_id"].isin(view.runs), "dataset"]
-    return "" if found.empty else str(found.iloc[0])
+def _delete(view: JobView) -> None:
+    space = session.workspace()
+    box = st.popover("Delete", type="tertiary", key=f"delete_{view.id}", on_change="rerun")
+    if not box.open:
+        return
+    with box:
+        removal = act(what_goes, space, view.id)
+        if removal is None:
+            return
+        st.markdown(plain(removal.sentence()))
+        if st.button("Delete it", key="job_delete"):
+            with st.spinner("Deleting …"):
+                gone = act(delete, space, view.id, stop_first=True)
+            if gone is not None:
+                select(None)
 
 
 def _state_line(view: JobView) -> str:
     """How far it is or how it ended, with what it came to, in one line."""
     if view.state == "queued":
-        return f"Queued :gray[{plain(view.reason or 'for its turn')}]"
+        return f"Queued :gray[· waits {plain(look.why(view))}]"
     if not view.over:
         return progress_line(view)
     colour = "red" if view.state in ("failed", "crashed") else "gray"

@@ -116,7 +116,7 @@ def title(name: str, field: FieldInfo) -> str:
     """The field's name for people, with its unit."""
     unit = _hints(field).get("unit")
     words = field.title or name.replace("_", " ").capitalize()
-    return f"{words} ({unit})" if unit else words
+    return f"{words} ({unit})" if unit and str(unit).lower() not in words.lower() else words
 
 
 def _fields(spec: type[BaseModel]) -> list[tuple[str, FieldInfo]]:

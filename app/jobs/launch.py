@@ -74,19 +74,18 @@ def _presets(kind: Kind) -> None:
         if name := st.session_state[key]:
             _begin(kind.name, dict(kind.presets[name]))
 
-    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
-        st.markdown(f":gray[{plain(kind.about)}]", width="stretch")
-        if kind.presets:
-            st.selectbox(
-                "Preset",
-                list(kind.presets),
-                index=None,
-                key=key,
-                on_change=use,
-                placeholder="Presets",
-                label_visibility="collapsed",
-                width=300,
-            )
+    about, presets = st.columns([1.3, 1], gap="medium", vertical_alignment="center")
+    about.markdown(f":gray[{plain(kind.about)}]")
+    if kind.presets:
+        presets.selectbox(
+            "Preset",
+            list(kind.presets),
+            index=None,
+            key=key,
+            on_change=use,
+            placeholder="Presets",
+            label_visibility="collapsed",
+        )
 
 
 def _preview(kind: Kind, form: Form) -> None:
@@ -96,9 +95,6 @@ def _preview(kind: Kind, form: Form) -> None:
             known = plan(session.workspace(), kind.name, form.values)
         except LabError as error:
             problem = str(error)
-    problem = (
-        problem or next((c.sentence for c in known.checks if c.state == "fail"), "") if known else problem
-    )
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         name = ""
         if known is not None:
@@ -147,11 +143,13 @@ def _figures(known: Plan) -> None:
     for note in (known.basis, *known.notes):
         if note:
             st.markdown(f":gray[{plain(note)}]")
+    if any(check.state == "fail" for check in known.checks):
+        st.markdown(":red[As things are now it would not come up.]")
     for check in known.checks:
         light = _LIGHTS.get(check.state, "gray")
         st.markdown(f":{light}[●] {plain(check.name)} :gray[{plain(check.sentence)}]")
     st.markdown(":small[:gray[The same from a terminal]]")
-    st.code(known.command, language="bash", wrap_lines=True)
+    st.code(known.command, language=None, wrap_lines=True)
 
 
 def _count(value: int) -> str:

@@ -37,6 +37,15 @@ def one(job_id: str) -> JobView | None:
         return None
 
 
+def why(view: JobView) -> str:
+    """Why a queued job waits, behind "waits"; jobs that it waits for are called by their titles."""
+    reason = view.reason
+    for other in view.after:
+        if other in reason and (found := one(other)) is not None:
+            reason = reason.replace(other, found.title)
+    return reason.removeprefix("It waits ") or "for its turn"
+
+
 def gpus() -> list[Gpu]:
     """The machine's GPUs, at most five seconds old: asking takes a process."""
     return _gpus(int(time.monotonic() / 5))

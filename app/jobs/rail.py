@@ -9,6 +9,7 @@ import streamlit as st
 
 from app import session
 from app.jobs import look
+from app.navigation import page
 from app.session import plain
 from app.widgets.rows import Column, Tone, rows
 from app.words import duration
@@ -46,6 +47,18 @@ def select(job_id: str | None) -> None:
     st.rerun()
 
 
+def leave(name: str, **query: str) -> None:
+    """Go to another page with the next whole run: a fragment that left by itself would draw on there."""
+    st.session_state["jobs_leave"] = (name, query)
+    st.rerun()
+
+
+def leave_if_asked() -> None:
+    """Go where `leave` said; called before anything is drawn."""
+    if (target := st.session_state.pop("jobs_leave", None)) is not None:
+        st.switch_page(page(target[0]), query_params=target[1])
+
+
 @st.fragment(run_every=1.0)
 def counts() -> None:
     """How many jobs run and wait, and the GPUs' memory, as one line."""
@@ -72,7 +85,7 @@ def rail() -> None:
             _card(view)
     if queued:
         st.markdown(f":small[:gray[Queued {len(queued)}]]")
-        cells = [(view.title, view.reason or "for its turn") for view in queued]
+        cells = [(view.title, look.why(view)) for view in queued]
         _table(_QUEUED, queued, cells, "queued", current, 150)
     if ended:
         st.markdown(f":small[:gray[Finished {len(ended):,}]]")

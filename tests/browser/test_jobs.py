@@ -1,0 +1,112 @@
+"""Launch and Jobs in a real browser: a job goes on without its page, and can be stopped and resumed."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import orjson
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from audioreason.jobs.actions import delete, submit, wait_until_over
+from audioreason.jobs.watch import job, list_jobs
+from audioreason.runs.record import run_folder
+from tests.browser.conftest import HEARD, Lab, opened
+from tests.servers import Text
+
+
+@pytest.fixture(autouse=True)
+def no_jobs_stay(lab: Lab) -> Iterator[None]:
+    """Each test begins and ends without jobs."""
+    yield
+    for view in list_jobs(lab.workspace, children=False):
+        delete(lab.workspace, view.id, stop_first=True)
+
+
+def launch_bells(page: Page, lab: Lab) -> str:
+    """Start an evaluation of the twelve bells from the page; returns the job's id."""
+    page.goto(lab.address("launch"), wait_until="domcontentloaded")
+    page.get_by_role("combobox", name="Dataset").click()
+    page.get_by_role("option", name="bells", exact=True).click()
+    expect(page.get_by_text("structured-reasoning on bells")).to_be_visible()
+    expect(page.get_by_role("button", name="Start")).to_be_enabled()
+    page.get_by_role("button", name="Start").click()
+    page.wait_for_url("**/jobs?job=*")
+    return page.url.partition("job=")[2]
+
+
+def test_a_job_goes_on_when_its_page_is_closed(page: Page, lab: Lab, browser: Browser) -> None:
+    lab.model.reply = Text(HEARD, after=1.5)
+    job_id = launch_bells(page, lab)
+    expect(page.get_by_text("of 12").first).to_be_visible(timeout=20_000)
+    page.close()
+    assert wait_until_over(lab.workspace, job_id, 60)
+    for tab in opened(browser, "dark"):
+        tab.goto(lab.address("jobs", job=job_id), wait_until="domcontentloaded")
+        expect(tab.get_by_text("Finished after")).to_be_visible(timeout=20_000)
+        expect(tab.get_by_text("12 answered")).to_be_visible()
+        expect(tab.locator(".log")).to_contain_text("fake-listener")
+    assert len(answered(lab, job_id)) == 12
+
+
+def test_a_stopped_job_is_resumed_where_it_was(page: Page, lab: Lab) -> None:
+    lab.model.reply = Text(HEARD, after=1.5)
+    job_id = submit(lab.workspace, "evaluate", {"dataset": "bells", "concurrency": 1})
+    page.goto(lab.address("jobs", job=job_id), wait_until="domcontentloaded")
+    expect(page.get_by_text("2 of 12").first).to_be_visible(timeout=30_000)
+    page.locator(".st-key-job_stop button").click()
+    expect(page.get_by_role("button", name="Resume")).to_be_visible(timeout=30_000)
+    before = job(lab.workspace, job_id).done
+    assert 2 <= before < 12
+    lab.model.reply = Text(HEARD)
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_text("Finished after")).to_be_visible(timeout=30_000)
+    assert set(answered(lab, job_id).values()) == {1}
+    assert len(answered(lab, job_id)) == 12
+
+
+def test_an_unknown_dataset_is_one_sentence_and_start_waits(page: Page, lab: Lab) -> None:
+    page.goto(lab.address("launch"), wait_until="domcontentloaded")
+    page.get_by_role("combobox", name="Preset").click()
+    page.get_by_role("option", name="paper: structured reasoning on MMAR").click()
+    expect(page.get_by_text("mmar").first).to_be_visible()
+    expect(page.get_by_role("button", name="Start")).to_be_disabled()
+    assert list_jobs(lab.workspace) == []
+
+
+def test_delete_says_first_what_goes(page: Page, lab: Lab) -> None:
+    job_id = submit(lab.workspace, "evaluate", {"dataset": "bells", "limit": 2})
+    assert wait_until_over(lab.workspace, job_id, 60)
+    page.goto(lab.address("jobs", job=job_id), wait_until="domcontentloaded")
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_text("Runs, datasets and adapters that it made stay")).to_be_visible()
+    page.get_by_role("button", name="Delete it").click()
+    expect(page.get_by_text("No jobs yet.")).to_be_visible(timeout=20_000)
+    assert list_jobs(lab.workspace) == []
+    assert len(answered(lab, job_id)) == 2
+
+
+def test_duplicate_brings_the_settings_to_the_form(page: Page, lab: Lab) -> None:
+    job_id = submit(lab.workspace, "evaluate", {"dataset": "bells", "limit": 3, "seeds": [4]})
+    assert wait_until_over(lab.workspace, job_id, 60)
+    page.goto(lab.address("jobs", job=job_id), wait_until="domcontentloaded")
+    page.get_by_role("button", name="Duplicate and edit").click()
+    expect(page.get_by_role("textbox", name="Seeds")).to_have_value("4")
+    expect(page.get_by_text("structured-reasoning on bells seed 4")).to_be_visible()
+    expect(page.get_by_text("--set limit=3")).to_be_visible()
+
+
+def answered(lab: Lab, job_id: str) -> Counter[str]:
+    """How many predictions each item of the job's run has."""
+    folder = run_folder(lab.workspace, job_id)
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        if (folder / "predictions.parquet").exists():
+            import pyarrow.parquet as pq
+
+            return Counter(pq.read_table(folder / "predictions.parquet")["item_id"].to_pylist())
+        time.sleep(0.1)
+    lines = (folder / "predictions.jsonl").read_bytes().splitlines()
+    return Counter(orjson.loads(line)["item_id"] for line in lines)
