@@ -5,7 +5,7 @@ Polls the hub five times a second while something streams; a rerun or a refresh 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import streamlit as st
@@ -133,31 +133,46 @@ def stop(ids: Sequence[str]) -> None:
 
 
 def live(
-    ids: Sequence[str], picked: Picked, *, key: str, height: int, active: bool, waiting: str = ""
+    ids: Sequence[str],
+    picked: Picked,
+    *,
+    height: int,
+    active: bool,
+    waiting: str = "",
+    tools: Callable[[], None] | None = None,
 ) -> None:
     """Draw the answers of one request to the model, updating while they stream.
 
-    `active` is what the rest of the page was drawn with: if it is over by now, the page is drawn again.
-    `waiting` says why nobody can be asked yet.
+    Args:
+        ids: the generations.
+        picked: what was asked about.
+        height: px of the text.
+        active: what the rest of the page was drawn with; if it is over by now, the page is drawn again.
+        waiting: why nobody can be asked yet.
+        tools: drawn below an answer.
     """
-    st.fragment(_draw, run_every=POLL if active else None)(
-        tuple(ids), picked, key, height, active, waiting or _INVITATION
-    )
+    draw = st.fragment(_draw, run_every=POLL if active else None)
+    draw(tuple(ids), picked, height, active, waiting or _INVITATION, tools)
 
 
 def _draw(
-    ids: tuple[str, ...], picked: Picked, key: str, height: int, was_active: bool, invitation: str
+    ids: tuple[str, ...],
+    picked: Picked,
+    height: int,
+    was_active: bool,
+    invitation: str,
+    tools: Callable[[], None] | None,
 ) -> None:
     found = plays(ids)
     if was_active and all(play.finished for play in found):
         st.rerun()  # the whole page: Run comes back, the history has a new line, cues are coloured
-    play = _chosen(found, picked, key, len(ids))
+    play = _chosen(found, len(ids))
     headline(play, picked.hidden, empty=bool(ids))
     if len(ids) > 1:
-        _spread(found, picked, key, len(ids))
+        _spread(found, picked, len(ids))
     trace(
         sections(play, picked) if play else [],
-        key=f"trace_{key}",
+        key="trace_one",
         clip=picked.clip.id,
         height=height - (_SPREAD if len(ids) > 1 else 0),
         boxed=True,
@@ -165,23 +180,25 @@ def _draw(
         empty="" if play else _UNKNOWN if ids else invitation,
     )
     cost(play)
+    if play is not None and tools is not None:
+        tools()
 
 
-def _chosen(found: list[Play], picked: Picked, key: str, count: int) -> Play | None:
+def _chosen(found: list[Play], count: int) -> Play | None:
     if not found:
         return None
-    number = int(st.session_state.get(f"sample_{key}") or 1) if count > 1 else 1
+    number = int(st.session_state.get("sample_one") or 1) if count > 1 else 1
     return found[min(number, len(found)) - 1]
 
 
-def _spread(found: list[Play], picked: Picked, key: str, count: int) -> None:
+def _spread(found: list[Play], picked: Picked, count: int) -> None:
     gold = None if picked.hidden else picked.item.gold
     done = [play for play in found if play.state == "done"]
     bars(
         picked.item.choices,
         [play.score.resolution.index for play in done],
         total=count,
-        key=f"bars_{key}",
+        key="bars_one",
         gold=gold,
     )
     st.segmented_control(
@@ -189,7 +206,7 @@ def _spread(found: list[Play], picked: Picked, key: str, count: int) -> None:
         list(range(1, count + 1)),
         default=1,
         required=True,
-        key=f"sample_{key}",
+        key="sample_one",
         label_visibility="collapsed",
     )
 

@@ -34,7 +34,7 @@ def draw(
     texts = [_texts(play, picked) for play in shown]
     for place, (column, card) in enumerate(zip(st.columns(len(cards), gap="small"), cards, strict=True)):
         reference = texts[1 if place == 0 else 0] if differences and len(cards) > 1 else None
-        with column.container(border=True, gap="small"):
+        with column.container(border=True, gap="small", height="stretch"):
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 st.markdown(card.heading, width="content")
                 if card.tools is not None:

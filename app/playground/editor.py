@@ -131,7 +131,7 @@ def _settings(variant: Variant, picked: Picked, split: str, limit: int | None) -
 def edit(variant: Variant, picked: Picked) -> None:
     """The tabs: edit, rendered, changes, history. Only the open one is drawn, so that the page opens fast."""
     tabs = st.tabs(["Edit", "Rendered", "Diff", "History"], key="editor_tabs", on_change="rerun")
-    problem = _problem(variant, picked)
+    problem = problem_of(variant, picked)
     draw = (_edit, _rendered, _changes, _history)
     for tab, content in zip(tabs, draw, strict=True):
         if tab.open:
@@ -150,7 +150,7 @@ def texts(variant: Variant, system: int, user: int) -> None:
     for field, height in (("system", system), ("user", user)):
         st.text_area(
             field.capitalize(),
-            variant.value(field),
+            variant.start(field),
             key=variant.key(field),
             height=height,
             on_change=variant.text_changed,
@@ -210,7 +210,7 @@ def _number(
         label,
         low,
         high,
-        value=variant.value(field),
+        value=variant.start(field),
         step=step,
         placeholder=unset,
         key=variant.key(field),
@@ -219,7 +219,8 @@ def _number(
     )
 
 
-def _problem(variant: Variant, picked: Picked) -> PromptError | None:
+def problem_of(variant: Variant, picked: Picked) -> PromptError | None:
+    """Why the text cannot be filled in for the item; None if it can."""
     try:
         render_item(variant.prompt(), picked.item)
     except PromptError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
 from app import session
@@ -45,12 +47,15 @@ def one() -> None:
     ready = answer.who(variant)
     waiting = ready if isinstance(ready, str) else ""
     with right:
-        answer.live(ids, picked, key="one", height=_HEIGHT, active=active, waiting=waiting)
-        _again(variant, picked, bool(found))
+        # what stands below the answer is part of what is polled: Streamlit can lose what follows a fragment
+        tools = partial(_again, variant, picked)
+        answer.live(ids, picked, height=_HEIGHT, active=active, waiting=waiting, tools=tools)
 
 
 def _controls(variant: Variant, picked: Picked, ids: tuple[str, ...], active: bool) -> None:
-    ready = answer.who(variant)
+    ready: Endpoint | str = answer.who(variant)
+    if problem := editor.problem_of(variant, picked):
+        ready = problem.message
     with st.container(horizontal=True, gap="small"):
         editor.choose_prompt(variant)
         editor.save(variant)
@@ -64,7 +69,7 @@ def _controls(variant: Variant, picked: Picked, ids: tuple[str, ...], active: bo
             icon=":material/play_arrow:",
             shortcut="Ctrl+Enter",
             disabled=not isinstance(ready, Endpoint) or bool(picked.clip.problem and picked.item.audio_path),
-            help=ready if isinstance(ready, str) else None,
+            help=plain(ready) if isinstance(ready, str) else None,
         ):
             _run(variant, picked, int(variant.value("samples") or 1))
     if isinstance(ready, Endpoint) and not ready.local:
@@ -79,9 +84,7 @@ def _run(variant: Variant, picked: Picked, samples: int, ablation: answer.Ablati
     st.rerun()
 
 
-def _again(variant: Variant, picked: Picked, any_answer: bool) -> None:
-    if not any_answer:
-        return
+def _again(variant: Variant, picked: Picked) -> None:
     with st.container(horizontal=True, gap="small"):
         if st.button("Again × 8", key="again", help="Eight samples of the same: one proves nothing."):
             _run(variant, picked, 8)

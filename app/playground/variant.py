@@ -60,8 +60,17 @@ class Variant:
         """What a field holds."""
         return self._values.get(field)
 
+    def start(self, field: str) -> Any:
+        """What a field's widget starts from: the same for as long as it is drawn.
+
+        A default that follows the value would reach the browser while somebody types, and win.
+        """
+        if self.key(field) not in st.session_state:  # the widget is drawn for the first time, or again
+            self._values[f"start_{field}"] = self.value(field)
+        return self._values.get(f"start_{field}")
+
     def restore(self, prompt: str | None = None, start: str = _DEFAULT_PROMPT) -> None:
-        """Fill the session from the kept draft, once a session.
+        """Fill the session from the kept draft, once a session; later, from what the widgets hold.
 
         Args:
             prompt: from the URL; wins over what was kept.
@@ -69,6 +78,7 @@ class Variant:
         """
         values = self._values
         if "system" in values and prompt in (None, values["prompt"]):
+            self._collect()
             return
         draft = load_draft(session.workspace(), f"slot/{self.slot}") or {}
         for field, default in SAMPLING.items():
@@ -77,6 +87,18 @@ class Variant:
         names = prompt_names()
         wanted = [prompt, draft.get("prompt"), start, *names]
         self.open_prompt(next(name for name in wanted if name in names))
+
+    def _collect(self) -> None:
+        """Take over what widgets hold and nobody was told of, before anything is drawn.
+
+        A newer run can interrupt Streamlit inside a callback, and the change is then never reported again.
+        """
+        for field in ("system", "user"):
+            if (st.session_state.get(self.key(field), self.value(field)) or "") != self.value(field):
+                self.text_changed(field)
+        for field in ("endpoint", *SAMPLING):
+            if st.session_state.get(self.key(field), self.value(field)) != self.value(field):
+                self.setting_changed(field)
 
     def open_prompt(self, name: str) -> None:
         """Show a prompt: its kept edits if there are any, else its text."""

@@ -6,6 +6,7 @@ A missing Chromium skips these tests with the reason; with CI set it fails them.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -34,6 +35,8 @@ ARGUMENTS = (
     "--disable-sync",
     "--no-first-run",
 )
+
+RUN = re.compile(r"^Run\b")  # "truncated" in a table contains it too
 
 HEARD = """<think>A doorbell, then something like glass.</think>
 HEARD: Doorbell, two falling notes 0.50-2.00. Glass struck at 2.60 and 3.60.
@@ -167,12 +170,12 @@ def open_playground(
     """Open the playground on an item and wait until it can be used."""
     page.goto(lab.address("playground", dataset=dataset, item=item, **query), wait_until="domcontentloaded")
     page.locator(".question").first.wait_for()
-    page.get_by_role("button", name="Run").first.wait_for()
+    page.get_by_role("button", name=RUN).first.wait_for()
 
 
 def run(page: Page) -> None:
     """Press Run once it is enabled."""
-    button = page.get_by_role("button", name="Run").first
+    button = page.get_by_role("button", name=RUN).first
     for _ in range(120):
         if button.is_enabled():
             break

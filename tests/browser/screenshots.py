@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import re
 import tempfile
 import tomllib
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from pathlib import Path
 from PIL import Image, ImageColor
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from app.navigation import TITLES
 from audioreason.engines.launch import start_engine
 from audioreason.evaluate import evaluate
 from audioreason.inference.endpoint import Sampling
@@ -46,12 +48,13 @@ def item_id(workspace: Workspace) -> str:
 
 def finish(page: Page, name: str) -> None:
     """Press a Run button once it is enabled, and wait until everything has been answered."""
-    button = page.get_by_role("button", name=name).first
+    named = re.compile(rf"^{name}\b")  # not the row of a table that contains the word
+    button = page.get_by_role("button", name=named).first
     expect(button).to_be_enabled(timeout=120_000)
     button.click()
     page.locator(".trace .section").first.wait_for(timeout=60_000)
     page.wait_for_timeout(1_000)
-    expect(page.get_by_role("button", name=name).first).to_be_enabled(timeout=120_000)
+    expect(page.get_by_role("button", name=named).first).to_be_enabled(timeout=120_000)
 
 
 def settle(page: Page) -> None:
@@ -71,11 +74,24 @@ def take(page: Page, target: Path, scheme: str) -> None:
     colours = [ImageColor.getrgb(value)[:3] for value in named if value.startswith("#")]
     reduced = picture.quantize(256 - len(colours), method=Image.Quantize.MEDIANCUT)
     flat = (reduced.getpalette() or [])[: 3 * (256 - len(colours))]
+    flat = [
+        value
+        for k in range(0, len(flat), 3)
+        if all(
+            max(abs(a - b) for a, b in zip(flat[k : k + 3], colour, strict=True)) > 5 for colour in colours
+        )
+        for value in flat[k : k + 3]
+    ]
     palette = Image.new("P", (1, 1))
     palette.putpalette([*(value for colour in colours for value in colour), *flat])
     target.parent.mkdir(parents=True, exist_ok=True)
     picture.quantize(palette=palette, dither=Image.Dither.NONE).save(target, optimize=True)
     print(f"{target} {target.stat().st_size // 1024} kB")
+
+
+def others() -> list[str]:
+    """Names of the lab's pages that need nothing done before they are worth a picture."""
+    return [name for name in TITLES if name not in ("home", "playground", "settings")]
 
 
 def views(url: str, item: str) -> dict[str, tuple[str, Callable[[Page], None]]]:
@@ -99,6 +115,7 @@ def views(url: str, item: str) -> dict[str, tuple[str, Callable[[Page], None]]]:
             lambda page: finish(page, "Run all"),
         ),
         "settings": (f"{url}/settings", try_embedded),
+        **{name: (f"{url}/{name}", nothing) for name in others()},
     }
 
 
@@ -111,7 +128,7 @@ def photograph(browser: Browser, url: str, item: str, folder: Path, only: list[s
             context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
             page = context.new_page()
             page.goto(address, wait_until="domcontentloaded")
-            if scheme == "light" or name in ("home", "settings"):
+            if scheme == "light" or name in ("home", "settings", *others()):
                 prepare(page)
                 address = page.url
             else:

@@ -9,7 +9,7 @@ import urllib.request
 import pytest
 from playwright.sync_api import Page
 
-from tests.browser.conftest import HEARD, Lab, clip_state, open_playground, run
+from tests.browser.conftest import HEARD, RUN, Lab, clip_state, open_playground, run
 from tests.servers import Text
 
 
@@ -111,7 +111,7 @@ def test_a_broken_clip_says_so_and_the_page_stays_usable(page: Page, lab: Lab) -
     open_playground(page, lab, item="hostile-broken", dataset="hostile")
     page.locator(".problem").first.wait_for()
     assert "broken.wav" in page.locator(".problem").first.inner_text()
-    assert page.get_by_role("button", name="Run").first.is_disabled()
+    assert page.get_by_role("button", name=RUN).first.is_disabled()
 
 
 def fetch(url: str, **headers: str) -> tuple[int, bytes, dict[str, str]]:
