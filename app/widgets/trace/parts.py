@@ -32,6 +32,7 @@ class Part(TypedDict, total=False):
     end: float
     named: bool  # an event of the clip, named by the model
     changed: bool  # words that the text it is compared with does not have
+    looped: bool  # said again and again
 
 
 def parts(text: str, seconds: float, events: Sequence[Event] = ()) -> list[Part]:

@@ -45,7 +45,8 @@ function draw(section, clip) {
 
 function piece(part, clip) {
   if (part.start === undefined || !clip)
-    return part.changed ? element("span", "changed", part.text) : document.createTextNode(part.text);
+    return part.changed || part.looped
+      ? element("span", part.looped ? "looped" : "changed", part.text) : document.createTextNode(part.text);
   const kind = part.named ? "named" : /^\d/.test(part.text) ? "time" : "quote";
   const button = element("button", kind, part.text);
   button.type = "button";
