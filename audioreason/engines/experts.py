@@ -1,0 +1,165 @@
+"""A thinker's experts as training and 4-bit serving need them: frozen weights, in NF4 or as they are, with
+LoRA deltas on top.
+
+transformers keeps a layer's experts in two tensors of three dimensions, which neither bitsandbytes quantises
+nor peft adapts together. `AdaptedExperts` takes their place, with the same arguments. Tokens are sorted by
+expert and every product is one grouped matrix multiplication. The frozen product is an autograd function of
+its own: it makes the layer's weights from 4 bits for the moment of the product, makes them again for the
+gradient of its input, and has no gradient for the weight. Knows nothing about files or recipes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from audioreason.engines.nf4 import NF4Weight, PlainWeight, Weight
+
+
+@dataclass(frozen=True)
+class LoraShape:
+    """LoRA's rank r and alpha; a delta is `alpha / r * B @ A` (Hu et al. 2021, section 4.1)."""
+
+    rank: int = 64
+    alpha: float = 128.0
+    attention: bool = True
+    experts: bool = True
+
+    @property
+    def scale(self) -> float:
+        """What multiplies `B @ A`."""
+        return self.alpha / self.rank
+
+
+class AdaptedExperts(torch.nn.Module):
+    """All experts of one layer.
+
+    Args:
+        gate_up: frozen (experts, 2 * width, hidden).
+        down: frozen (experts, hidden, width).
+    """
+
+    def __init__(self, gate_up: Weight, down: Weight) -> None:
+        super().__init__()
+        self.num_experts, self.hidden_dim, self.intermediate_dim = down.shape
+        self.gate_up = gate_up
+        self.down = down
+        self.scale = 0.0
+        self.gate_up_a: torch.nn.Parameter | None = None  # (experts, rank, hidden)
+        self.gate_up_b: torch.nn.Parameter | None = None  # (experts, 2 * width, rank)
+        self.down_a: torch.nn.Parameter | None = None  # (experts, rank, width)
+        self.down_b: torch.nn.Parameter | None = None  # (experts, hidden, rank)
+
+    def add_lora(
+        self, shape: LoraShape, dtype: torch.dtype, device: torch.device, generator: torch.Generator
+    ) -> None:
+        """Begin a delta that is zero: A uniform as peft draws it (Kaiming, a = sqrt 5), B zero.
+
+        Args:
+            shape: rank and alpha.
+            dtype: of the factors.
+            device: where they live.
+            generator: on the CPU, so that every device begins alike.
+        """
+        self.scale = shape.scale
+        for part, weight in (("gate_up", self.gate_up), ("down", self.down)):
+            experts, out, inside = weight.shape
+            bound = 1 / math.sqrt(inside)
+            a = torch.empty(experts, shape.rank, inside).uniform_(-bound, bound, generator=generator)
+            b = torch.zeros(experts, out, shape.rank, dtype=dtype, device=device)
+            setattr(self, f"{part}_a", torch.nn.Parameter(a.to(device, dtype)))
+            setattr(self, f"{part}_b", torch.nn.Parameter(b))
+
+    def forward(
+        self, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor
+    ) -> torch.Tensor:
+        """(tokens, hidden) to the same; `top_k_index` and `top_k_weights` (tokens, k) say who computes."""
+        tokens, k = top_k_index.shape
+        chosen = top_k_index.reshape(-1)
+        order = chosen.argsort(stable=True)  # (tokens * k,) pairs of token and expert, sorted by expert
+        place = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
+        ends = functional.one_hot(chosen, self.num_experts).sum(0).cumsum(0).to(torch.int32)
+        # rows, inner, out: (tokens * k, hidden), (tokens * k, width), (tokens * k, hidden)
+        rows = _Spread.apply(hidden_states, order, place, k)  # type: ignore[no-untyped-call]
+        gate, up = self._product(rows, self.gate_up, self.gate_up_a, self.gate_up_b, ends).chunk(2, dim=-1)
+        out = self._product(functional.silu(gate) * up, self.down, self.down_a, self.down_b, ends)
+        out = _Reorder.apply(out, place, order).view(tokens, k, -1)  # type: ignore[no-untyped-call]
+        return torch.bmm(top_k_weights.to(out.dtype)[:, None], out)[:, 0]
+
+    def _product(
+        self,
+        x: torch.Tensor,
+        weight: Weight,
+        a: torch.nn.Parameter | None,
+        b: torch.nn.Parameter | None,
+        ends: torch.Tensor,
+    ) -> torch.Tensor:
+        frozen: torch.Tensor = _FrozenProduct.apply(x, weight, ends)  # type: ignore[no-untyped-call]
+        if a is None or b is None:
+            return frozen
+        small = functional.grouped_mm(x, a.to(x.dtype).transpose(1, 2), offs=ends) * self.scale
+        return frozen + functional.grouped_mm(small, b.to(x.dtype).transpose(1, 2), offs=ends)
+
+
+class _FrozenProduct(torch.autograd.Function):
+    """x (rows, in) with frozen weights (experts, out, in); rows of expert e end at `ends[e]`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, weight: Weight, ends: torch.Tensor) -> torch.Tensor:
+        ctx.weight = weight
+        ctx.save_for_backward(ends)
+        return functional.grouped_mm(x, weight.dense(x.dtype).transpose(1, 2), offs=ends)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        (ends,) = ctx.saved_tensors
+        gradient = gradients[0].contiguous()
+        return functional.grouped_mm(gradient, ctx.weight.dense(gradient.dtype), offs=ends), None, None
+
+
+class _Spread(torch.autograd.Function):
+    """Each token's row once for each of its experts, sorted by expert; the gradient is a plain sum."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, order: torch.Tensor, place: torch.Tensor, k: int) -> torch.Tensor:
+        ctx.save_for_backward(place)
+        ctx.k = k
+        return x[order // k]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        (place,) = ctx.saved_tensors
+        gradient = gradients[0]
+        return gradient[place].view(-1, ctx.k, gradient.shape[-1]).sum(1), None, None, None
+
+
+class _Reorder(torch.autograd.Function):
+    """Rows in another order; `back` is its inverse, by which the gradient returns without adding up."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, order: torch.Tensor, back: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(back)
+        return x[order]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        (back,) = ctx.saved_tensors
+        return gradients[0][back], None, None
+
+
+def hold(weight: torch.Tensor, quantize: str | None) -> Weight:
+    """A frozen weight in NF4 (`quantize` is "nf4"), or as it is (None)."""
+    return NF4Weight(weight) if quantize == "nf4" else PlainWeight(weight)
+
+
+def adapted_layers(model: Any) -> list[tuple[int, AdaptedExperts]]:
+    """Number and experts of each layer that has `AdaptedExperts`."""
+    return [
+        (number, layer.mlp.experts)
+        for number, layer in enumerate(model.model.layers)
+        if isinstance(getattr(layer.mlp, "experts", None), AdaptedExperts)
+    ]
