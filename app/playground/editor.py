@@ -33,6 +33,10 @@ def choose_prompt(variant: Variant, width: int | Literal["stretch"] = "stretch")
 
     def opened() -> None:
         name = labels[st.session_state[picking]]
+        if name == variant.value(
+            "prompt"
+        ):  # a list first drawn by an interrupted run reports itself as changed
+            return
         variant.open_prompt(name)
         variant.keep_settings()
         st.query_params["prompt"] = name

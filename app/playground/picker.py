@@ -113,7 +113,9 @@ def _current(data: Dataset, items: list[Item]) -> Item:
 
 
 def _picked(dataset: str) -> None:
-    go_to(dataset, st.session_state["item"])
+    # a list first drawn by an interrupted run reports itself as changed: the answers on screen must stay
+    if st.session_state["item"] != st.session_state.get("item_kept"):
+        go_to(dataset, st.session_state["item"])
 
 
 def _sealed(data: Dataset) -> frozenset[str]:
@@ -216,6 +218,8 @@ def _filter(data: Dataset, names: list[str], sealed: frozenset[str]) -> None:
 
 def _other_dataset() -> None:
     name = st.session_state["dataset_choice"]
+    if name == st.session_state.get("dataset_kept"):
+        return
     st.session_state["filter_subcategory"] = []
     first = session.dataset(name).items[0]
     go_to(name, first.id)
