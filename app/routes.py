@@ -1,4 +1,4 @@
-"""The lab's own HTTP routes: clips and their spectrograms, by dataset and item id, never by path.
+"""The lab's own HTTP routes: clips and their spectrograms, by dataset and item id, never by path, and feeds.
 
 Answers only pages of this lab: the Host must be this machine and the Origin, where sent, the same. No
 header ever allows another site. Knows nothing about pages.
@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from app import session
+from app import feeds, session
 from audioreason.errors import ItemError
 from audioreason.items.picture import spectrogram
 
@@ -32,6 +32,9 @@ def routes() -> list[Route]:
     return [
         Route("/api/audio/{dataset}/{item_id:path}", _guarded(audio), methods=["GET"]),
         Route("/api/spectrogram/{dataset}/{item_id:path}.png", _guarded(mel), methods=["GET"]),
+        Route("/api/machine", _guarded(feeds.machine_now), methods=["GET"]),
+        Route("/api/jobs", _guarded(feeds.jobs_now), methods=["GET"]),
+        Route("/api/jobs/{job_id}", _guarded(feeds.job_now), methods=["GET"]),
     ]
 
 

@@ -2,9 +2,10 @@
 
 launch    pick a kind, fill its form, see what it would do, start
 forms     a form from a kind's settings
-rail      what runs, waits and has ended
-detail    one job: actions, timeline, metrics, log
-charts    the timeline and a metric
-logview   the end of a log, which follows what comes
+rail      what runs, waits and has ended; which job is shown
+detail    one job: actions, metrics, log
+monitor   the components that poll; their scripts and styles are in web/
+shown     jobs as the browser is told about them
+charts    a metric against its steps
 look      what all of them read, once for all tabs
 """

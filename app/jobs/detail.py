@@ -1,36 +1,21 @@
-"""The right side of the Jobs page: one job as it is now. Polls once a second, apart from the rail."""
+"""The right side of the Jobs page: one job, what can be done to it, how it goes, its metrics and its log."""
 
 from __future__ import annotations
-
-from datetime import UTC, datetime
 
 import streamlit as st
 
 from app import session
-from app.jobs import charts, look
-from app.jobs.logview import logview
-from app.jobs.rail import accuracy, act, leave, progress_line, select
+from app.jobs import charts, look, monitor
+from app.jobs.rail import act, select
+from app.navigation import page
 from app.session import plain
 from app.theme import palette
-from app.widgets.rows import Column, Tone, rows
-from app.words import duration, when
 from audioreason.jobs.actions import delete, duplicate, resume, retry, stop, what_goes
-from audioreason.jobs.resources import usage
-from audioreason.jobs.watch import JobView, tail_log
+from audioreason.jobs.watch import JobView
 
-_LEVELS = {"All": "", "Warnings": "WARNING", "Errors": "ERROR"}
-_LINES = 400
 _MOST_CHARTS = 4
-_GIB = 2**30
-_CHILDREN = (
-    Column("Job", "minmax(0, 1.6fr)"),
-    Column("State", "84px"),
-    Column("Done", "110px", number=True),
-    Column("Accuracy", "84px", number=True),
-)
 
 
-@st.fragment(run_every=1.0)
 def detail(job_id: str) -> None:
     """Draw the job."""
     view = look.one(job_id)
@@ -38,35 +23,23 @@ def detail(job_id: str) -> None:
         st.markdown(f"There is no job {plain(job_id)}. :gray[It may have been deleted.]")
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="job_head"):
-        st.markdown(f"**{plain(view.title)}** :gray[{_since(view)}]", width="content")
+        st.markdown(f"**{plain(view.title)}**", width="content")
         st.space("stretch")
         _actions(view)
-    st.markdown(_state_line(view))
+    opened = monitor.live(view)
+    if opened is not None:
+        select(opened)
     if view.children:
-        _children(view)
         return
-    frame, unit, count = charts.timeline(view)
-    if count:
-        names = tuple(dict.fromkeys(frame["name"]))
-        spec = charts.timeline_spec(palette(), names, unit)
-        st.vega_lite_chart(frame, spec, width="stretch", key=f"timeline_{job_id}")
-    st.markdown(_resources(view))
     _metrics(job_id)
-    _log(job_id)
-
-
-def _since(view: JobView) -> str:
-    words = []
-    if view.began:
-        words.append(f"started {when(datetime.fromtimestamp(view.began, UTC))}")
-        words.append(duration(view.seconds))
-    if view.attempt > 1:
-        words.append(f"attempt {view.attempt}")
-    return plain(" · ".join(words))
+    monitor.log(job_id)
+    st.markdown(f":small[:gray[{plain(view.id)}]]")
 
 
 def _actions(view: JobView) -> None:
     space = session.workspace()
+    if view.parent is not None and st.button("All of the matrix", key="job_parent", type="tertiary"):
+        select(view.parent)
     if not view.over:
         at_once = view.state == "stopping"
         if st.button("Stop at once" if at_once else "Stop", key="job_stop"):
@@ -80,13 +53,17 @@ def _actions(view: JobView) -> None:
         if again is not None:
             select(again)
     if st.button("Duplicate and edit", key="job_duplicate", type="tertiary"):
-        leave("launch", **{"from": view.id})
-    if view.runs and st.button("Open run", key="job_run", type="tertiary"):
-        spec = act(duplicate, space, view.id)
-        if spec is not None:
-            leave("home", dataset=str(spec.spec.get("dataset", "")))
+        st.switch_page(page("launch"), query_params={"from": view.id})
+    if len(view.runs) == 1 and st.button("Open run", key="job_run", type="tertiary"):
+        _open_run(view)
     if view.parent is None:
         _delete(view)
+
+
+def _open_run(view: JobView) -> None:
+    spec = act(duplicate, session.workspace(), view.id)
+    if spec is not None:
+        st.switch_page(page("home"), query_params={"dataset": str(spec.spec.get("dataset", ""))})
 
 
 def _delete(view: JobView) -> None:
@@ -106,54 +83,11 @@ def _delete(view: JobView) -> None:
                 select(None)
 
 
-def _state_line(view: JobView) -> str:
-    """How far it is or how it ended, with what it came to, in one line."""
-    if view.state == "queued":
-        return f"Queued :gray[· waits {plain(look.why(view))}]"
-    if not view.over:
-        return progress_line(view)
-    colour = "red" if view.state in ("failed", "crashed") else "gray"
-    words = [f"{view.state.capitalize()} :gray[after {duration(view.seconds)}]"]
-    if view.total is not None:
-        words.append(f"{view.done:,} of {view.total:,}")
-    points = accuracy(view)
-    if points is not None and view.result is not None:
-        low, high = view.result["strict"]["ci95"]
-        interval = f"{100 * low:.1f} to {100 * high:.1f}, {view.result['answered']:,} answered"
-        words.append(f"**{100 * points:.1f}%** :gray[strict, {interval}]")
-    if view.reason and view.state != "finished":
-        words.append(f":{colour}[{plain(view.reason)}] :gray[{plain(view.hint)}]")
-    return " :gray[·] ".join(words)
-
-
-def _children(view: JobView) -> None:
-    parts = [part for part in map(look.one, view.children) if part is not None]
-    cells: list[tuple[str, ...]] = []
-    tones: list[tuple[Tone, ...]] = []
-    for part in parts:
-        points = accuracy(part)
-        done = "" if part.total is None else f"{part.done:,} of {part.total:,}"
-        cells.append((part.title, part.state, done, "" if points is None else f"{100 * points:.1f}%"))
-        bad: Tone = "wrong" if part.state in ("failed", "crashed") else ""
-        tones.append(("", bad, "", ""))
-    clicked = rows(_CHILDREN, cells, key="job_children", clickable=True, height=560, tones=tones)
-    if clicked is not None:
-        select(parts[clicked].id)
-
-
-def _resources(view: JobView) -> str:
-    used = None if view.over else usage(view.pid)
-    if used is None:
-        back = f" · part of {plain(view.parent)}" if view.parent else ""
-        return f":small[:gray[{plain(view.id)}{back}]]"
-    words = [f"**{used.cpu:.1f}** :gray[cores]", f"**{used.memory / _GIB:.1f} GB** :gray[memory]"]
-    if used.gpu_memory is not None:
-        words.append(f"**{used.gpu_memory / 1024:.1f} GB** :gray[GPU memory]")
-    words.append(f":gray[{used.processes} process{'es' if used.processes != 1 else ''} · {plain(view.id)}]")
-    return f":small[{' &emsp; '.join(words)}]"
-
-
+@st.fragment
 def _metrics(job_id: str) -> None:
+    """Charts of what the job measures, drawn again when there is more of it. Two elements, always."""
+    monitor.pulse(job_id)
+    box = st.container(gap="small")
     series = st.session_state.get("job_series")
     if not isinstance(series, look.Series) or series.job_id != job_id:
         series = st.session_state["job_series"] = look.Series(job_id)
@@ -163,35 +97,16 @@ def _metrics(job_id: str) -> None:
     # what never moves is no chart
     moving = [name for name in names if len({row.get(name) for row in data}) > 1][:_MOST_CHARTS]
     for start in range(0, len(moving), 2):
-        for column, name in zip(st.columns(2, gap="medium"), moving[start : start + 2], strict=False):
+        columns = box.columns(2, gap="medium")
+        for column, name in zip(columns, moving[start : start + 2], strict=False):
             with column, st.container(gap="xsmall"):
                 last = next(row[name] for row in reversed(data) if row.get(name) is not None)
                 title = plain(name.replace("_", " "))
-                st.markdown(f":small[:gray[{title}] **{last:,.4g}**]")
+                st.markdown(f":small[:gray[{title}] **{_number(last)}**]")
                 spec = charts.metric_spec(palette())
                 frame = charts.points(data, name)
                 st.vega_lite_chart(frame, spec, width="stretch", key=f"metric_{job_id}_{name}")
 
 
-def _log(job_id: str) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="job_log_head"):
-        st.markdown("**Log**", width="content")
-        level = st.segmented_control(
-            "Level",
-            list(_LEVELS),
-            default="All",
-            key="log_level",
-            required=True,
-            label_visibility="collapsed",
-        )
-        st.space("stretch")
-        find = st.text_input(
-            "Find in log",
-            key="log_find",
-            placeholder="Find in log",
-            icon=":material/search:",
-            label_visibility="collapsed",
-            width=220,
-        )
-    lines = tail_log(session.workspace(), job_id, _LINES, _LEVELS[level or "All"], find or "")
-    logview(lines, key="job_log", job_id=f"{job_id} {level} {find}")
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.4g}"
