@@ -7,6 +7,7 @@ fits the job.
 from __future__ import annotations
 
 from pathlib import Path
+
 from app.feeds import told
 from app.jobs.look import metrics_size
 from app.jobs.shown import signature
