@@ -7,6 +7,7 @@ nothing about how its state is drawn.
 from __future__ import annotations
 
 import functools
+import gc
 import importlib
 import threading
 import time
@@ -199,6 +200,10 @@ def _warm_up() -> None:
     for module in ("pandas", "altair", "openai", "streamlit.dataframe_util", "streamlit.elements.arrow"):
         importlib.import_module(module)
     catalog().runs()
+    # Streamlit collects garbage after every run of a script or a fragment: 0.1 s if it has to look at all of
+    # what was imported, next to nothing if that is set aside
+    gc.collect()
+    gc.freeze()
 
 
 @asynccontextmanager
