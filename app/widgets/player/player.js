@@ -11,6 +11,13 @@ const shared = (window.__audioreasonPlayers ??= makeShared());
 
 function makeShared() {
   const state = { clips: new Map(), recent: null, context: null };
+  // a page that knows what comes next has its sound ready before its player is drawn
+  state.prepare = (id, urls) => {
+    const clip = Clip.of(id);
+    clip.audio.preload = "auto";
+    clip.load(urls);
+    return clip;
+  };
   // times in traces are buttons anywhere on the page: they find their clip by id
   window.addEventListener("audioreason:seek", (event) => {
     const clip = state.clips.get(event.detail.id);
@@ -227,6 +234,7 @@ class View {
     this.node.setAttribute("aria-label", `Audio player, ${data.seconds.toFixed(1)} seconds`);
     this.stage.setAttribute("aria-valuemax", data.seconds.toFixed(2));
     for (const button of this.node.querySelectorAll("button")) button.disabled = !data.clip;
+    if (!this.clip.audio.paused) this.clip.tick(); // it was started before it had a view
     if (first || this.picture?.src !== data.spectrogram) this.fetchPicture(data.spectrogram);
     this.layout();
   }
