@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from training_examples import examples, tune
 
 from audioreason.engines.pocket import PocketShape, build_model, pocket_config, save_folder
 from audioreason.engines.tokens import ChatTokenizer, train_tokenizer
+from audioreason.items import DatasetInfo, Item, save_dataset, wav_bytes
+from audioreason.train.data import write_examples
+from audioreason.workspace import Workspace
 
 TEXTS = [
     "How many tones are in the clip?",
@@ -49,3 +53,33 @@ def make_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def tiny(make_model: Callable[..., Path]) -> Path:
     return make_model()
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace with 12 items; one for all tests, because the guard's fingerprints take a while."""
+    workspace = Workspace.open(tmp_path_factory.mktemp("lab"))
+    root = workspace.datasets / "tones"
+    (root / "audio").mkdir(parents=True)
+    items = []
+    for index in range(12):
+        (root / "audio" / f"{index}.wav").write_bytes(wav_bytes(tune(index)))
+        items.append(
+            Item(
+                id=f"tones-{index}",
+                question="How many tones are in the clip?",
+                choices=("one", "two", "three", "four"),
+                answer="one",
+                audio_path=f"audio/{index}.wav",
+                modality="sound",
+            )
+        )
+    save_dataset(root, DatasetInfo(name="tones", kind="own"), items, workspace.cache)
+    return workspace
+
+
+@pytest.fixture(scope="session")
+def training_file(lab: Workspace) -> Path:
+    path = lab.root / "train.jsonl"
+    write_examples(path, examples())
+    return path
