@@ -270,8 +270,8 @@ def sections(play: Play, picked: Picked) -> list[Section]:
     for name, text in parsed.sections.items():
         marked = parts(text, seconds, heard if name == "HEARD" else ())
         found.append(Section(name, marked, "strong" if name == "ANSWER" else ""))
-    if not parsed.sections and (visible := _visible(play.raw.content or "")):
-        found.append(Section("Text", parts(visible, seconds, heard)))
+    if not parsed.sections and parsed.visible:
+        found.append(Section("Text", parts(parsed.visible, seconds, heard)))
     if play.error:
         found.append(Section("Problem", [{"text": play.error}], "note"))
     if play.problem:
@@ -281,13 +281,6 @@ def sections(play: Play, picked: Picked) -> list[Section]:
 
 def _partial(play: Play) -> Parsed:
     return parse(play.raw, play.prompt.sections)
-
-
-def _visible(content: str) -> str:
-    """What stands outside `<think>`, for answers without sections."""
-    if "</think>" in content:
-        return content.rpartition("</think>")[2].strip()
-    return content.partition("<think>")[0].strip()
 
 
 def cost(play: Play | None, brief: bool = False) -> None:

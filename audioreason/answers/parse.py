@@ -28,9 +28,12 @@ class RawResponse:
 
 @dataclass(frozen=True)
 class Parsed:
-    """A response taken apart. `answer` is the text to resolve ("" if none was stated)."""
+    """A response taken apart. `visible` is what stands outside the thinking, `answer` the text to resolve
+    ("" if none was stated).
+    """
 
     thinking: str
+    visible: str = ""
     sections: dict[str, str] = field(default_factory=dict)
     answer: str = ""
     explicit: bool = False  # the answer stood behind a marker such as "ANSWER:" or \boxed
@@ -92,6 +95,7 @@ def parse(raw: RawResponse, expected_sections: Sequence[str] = ()) -> Parsed:
         answer = ""  # half a text is no statement: what it mentions so far is not what it would have said
     return Parsed(
         thinking=thinking,
+        visible=visible.strip(),
         sections=sections,
         answer=answer,
         explicit=stated is not None,
