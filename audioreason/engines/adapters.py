@@ -42,8 +42,8 @@ class AdapterRecord(BaseModel):
     """What an adapter belongs to and came from.
 
     `base` is the model folder's name, `fingerprint` says which weights (`Shards.fingerprint`). `quantize`
-    is how the experts were held while it was trained. `leaks` is True if benchmark items trained it by an
-    override, whose report is in `guard`.
+    is how the experts were held while it was trained. `finished` is False while training may still better
+    it. `leaks` is True if benchmark items trained it by an override, whose report is in `guard`.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -54,6 +54,7 @@ class AdapterRecord(BaseModel):
     quantize: str | None = None
     step: int = 0
     loss: float | None = None  # held-out, per token
+    finished: bool = True
     leaks: bool = False
     guard: list[dict[str, Any]] = Field(default_factory=list)
     recipe: dict[str, Any] = Field(default_factory=dict)
