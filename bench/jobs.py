@@ -19,6 +19,7 @@ from pathlib import Path
 
 import psutil
 
+from audioreason.inference.endpoint import save_endpoint
 from audioreason.jobs import actions
 from audioreason.jobs.queue import reconcile
 from audioreason.jobs.resources import usage
@@ -41,7 +42,8 @@ def main() -> None:
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         os.environ["PYTHONPYCACHEPREFIX"] = str(Path(folder) / "compiled")
         workspace = Workspace.open(Path(folder) / "workspace")
-        settings = {"endpoints": [server.base_url], "concurrency": 2, "limit": 4}
+        save_endpoint(workspace, server.endpoint)
+        settings: dict[str, object] = {"concurrency": 2, "limit": 4}
         launched: list[float] = []
         imported: list[float] = []
         _launch(workspace, settings)
@@ -79,13 +81,13 @@ def _launch(workspace: Workspace, settings: dict[str, object]) -> float:
 def _running(workspace: Workspace, settings: dict[str, object]) -> Iterator[list[str]]:
     """Five evaluations, each with requests in flight."""
     ids = [actions.submit(workspace, "evaluate", settings) for _ in range(JOBS)]
-    while not all(job(workspace, job_id).phase == "generate" for job_id in ids):
-        time.sleep(0.1)
-    yield ids
-    for job_id in ids:
-        actions.stop(workspace, job_id)
-    for job_id in ids:
-        actions.wait_until_over(workspace, job_id, 60)
+    try:
+        while not all(job(workspace, job_id).phase == "generate" for job_id in ids):
+            time.sleep(0.1)
+        yield ids
+    finally:
+        for job_id in ids:
+            actions.delete(workspace, job_id, stop_first=True)
 
 
 def _poll(workspace: Workspace, job_id: str) -> float:

@@ -23,7 +23,8 @@ def detail(job_id: str) -> None:
         st.markdown(f"There is no job {plain(job_id)}. :gray[It may have been deleted.]")
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="job_head"):
-        st.markdown(f"**{plain(view.title)}**", width="content")
+        title = view.title.replace("://", "\u200b://")  # an address in it is no link: no page is there
+        st.markdown(f"**{plain(title)}**", width="content")
         st.space("stretch")
         _actions(view)
     opened = monitor.live(view)
