@@ -1,0 +1,177 @@
+"""An adapter and its model become one checkpoint in the published layout, which vLLM and everything else
+serves.
+
+Tensor by tensor, shard by shard, on the CPU: in memory are one shard and one layer's factors. Shards keep
+their names and division. The folder appears under its name when it is whole; a merge that was cut short goes
+on with the next shard. Knows nothing about training.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from audioreason.engines.adapters import Adapter, AdapterTensors, check_base, read_adapter
+from audioreason.engines.local import require_torch
+from audioreason.engines.pocket import read_config
+from audioreason.engines.weights import Shards, bare
+from audioreason.errors import EngineError, WorkspaceError
+from audioreason.progress import Progress, Quiet
+from audioreason.workspace import write_atomic
+
+if TYPE_CHECKING:
+    import torch
+
+MERGED = "merged.json"  # what was merged into the folder, beside its weights
+_EXPERT = re.compile(r"model\.layers\.(\d+)\.mlp\.experts\.(\d+)\.(gate|up|down)_proj\.weight")
+_ROOM = 1 << 30  # bytes left free on the disk
+
+
+class Stopped(Exception):
+    """A stop was asked for; what was merged is kept for another call."""
+
+
+class Merger:
+    """What an adapter makes of each tensor of its model.
+
+    Args:
+        adapter: from `read_adapter`.
+        experts: of each layer of the model.
+    """
+
+    def __init__(self, adapter: Adapter, experts: int) -> None:
+        self._factors = AdapterTensors(adapter)
+        self._scale = adapter.shape.scale
+        self._experts = experts
+
+    def __call__(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
+        """A tensor with its delta added in float32, in the type it had; the same tensor if it has none.
+
+        Args:
+            name: as published, without `thinker.`.
+            tensor: its value.
+
+        Raises:
+            EngineError: if the delta does not fit.
+        """
+        if match := _EXPERT.fullmatch(name):
+            layer, number = int(match[1]), int(match[2])
+            part = "down" if match[3] == "down" else "gate_up"
+            delta = self._factors.expert(layer, part, number, self._experts)
+            if delta is not None and match[3] != "down":
+                gate, up = delta.chunk(2)
+                delta = gate if match[3] == "gate" else up
+        else:
+            delta = self._factors.linear(name.removesuffix(".weight"))
+        if delta is None:
+            return tensor
+        if delta.shape != tensor.shape:
+            raise EngineError(
+                f"The adapter's {name} is {tuple(delta.shape)}, and the model has {tuple(tensor.shape)}.",
+                "Give the model that it was trained on.",
+            )
+        return (tensor.float() + self._scale * delta).to(tensor.dtype)
+
+
+def merge(adapter_folder: Path, model: Path, out: Path, progress: Progress | None = None) -> Path:
+    """Write a merged model folder.
+
+    Args:
+        adapter_folder: the adapter.
+        model: the model that it was trained on, in the published layout.
+        out: the folder to make.
+        progress: told of the shards.
+
+    Returns:
+        `out`.
+
+    Raises:
+        EngineError: if the adapter belongs to another model, or one of them cannot be read.
+        WorkspaceError: if `out` exists, or the disk has no room.
+        Stopped: if a stop was asked for.
+    """
+    require_torch()
+    from safetensors.torch import save_file
+
+    progress = progress or Quiet()
+    adapter = read_adapter(adapter_folder)
+    shards = Shards(model)
+    check_base(adapter, model)
+    if out.exists():
+        raise WorkspaceError(f"There is something in {out} already.", "Give another folder.")
+    experts = read_config(model)["thinker_config"]["text_config"].get("num_experts", 0)
+    _check_names(adapter, shards, model)
+    part = out.with_name(f".{out.name}.part")
+    origin = {
+        "base": model.name,
+        "fingerprint": shards.fingerprint(),
+        "adapter": adapter.folder.name,
+        "record": adapter.record.model_dump() if adapter.record else None,
+    }
+    _begin(part, origin)
+    left = [file for file in shards.files if not (part / file).is_file()]
+    _check_room(part, sum((model / file).stat().st_size for file in left))
+    merger = Merger(adapter, experts)
+    progress.phase("merge", len(shards.files))
+    for file in left:
+        if progress.should_stop():
+            raise Stopped(f"{len(shards.files) - len(left)} of {len(shards.files)} shards are merged.")
+        tensors = {name: merger(bare(name), shards.get(name)) for name in shards.names(file)}
+        temporary = part / f".{file}.tmp"
+        try:
+            save_file(tensors, temporary, {"format": "pt"})
+            temporary.chmod(0o644)
+            temporary.replace(part / file)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise WorkspaceError(
+                f"{part / file} could not be written ({error.strerror or error}).",
+                "Free some space and merge again; finished shards are kept.",
+            ) from error
+        progress.done(sum((part / each).is_file() for each in shards.files), file)
+    for source in model.iterdir():
+        if source.is_file() and not source.name.startswith(".") and source.suffix != ".safetensors":
+            shutil.copyfile(source, part / source.name)
+    part.rename(out)
+    return out
+
+
+def _begin(part: Path, origin: dict[str, Any]) -> None:
+    """Make the unfinished folder; one of another merge is begun anew."""
+    note = part / MERGED
+    text = json.dumps(origin, indent=2) + "\n"
+    if part.exists() and (not note.is_file() or note.read_text() != text):
+        shutil.rmtree(part)
+    part.mkdir(parents=True, exist_ok=True)
+    write_atomic(note, text)
+
+
+def _check_names(adapter: Adapter, shards: Shards, model: Path) -> None:
+    """See that every delta has a tensor to go to.
+
+    Raises:
+        EngineError: if one has none; it would be lost in silence.
+    """
+    there = {bare(name) for name in shards}
+    for name in AdapterTensors(adapter).names:
+        stem = name.rpartition(".lora_")[0]
+        layer = stem.partition(".mlp.experts")[0]
+        wanted = f"{layer}.mlp.experts.0.up_proj.weight" if ".mlp.experts" in stem else f"{stem}.weight"
+        if wanted not in there:
+            raise EngineError(
+                f"The adapter {adapter.folder.name} changes {stem}, which {model.name} does not have.",
+                "Give the model that it was trained on.",
+            )
+
+
+def _check_room(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed + _ROOM:
+        raise WorkspaceError(
+            f"The merged model needs {needed / 1e9:.1f} GB, and the disk of {folder.parent} has"
+            f" {free / 1e9:.1f} GB free.",
+            "Free some space, or give a folder on another disk.",
+        )
