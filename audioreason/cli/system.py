@@ -74,6 +74,7 @@ def serve(
         Path | None, typer.Option(help="Model folder (default: the embedded Pocket Listener).")
     ] = None,
     adapter: Annotated[Path | None, typer.Option(help="Folder of LoRA weights to merge in.")] = None,
+    quantize: Annotated[Literal["nf4"] | None, typer.Option(help="Hold the experts in 4 bits.")] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on (0: a free one).")] = 8901,
     name: Annotated[
         str | None, typer.Option(help="Model name to answer to (default: the folder's name).")
@@ -97,6 +98,7 @@ def serve(
     run_server(
         model or pocket_folder(),
         adapter=adapter,
+        quantize=quantize,
         port=port,
         name=name,
         allowed_media=[*(allow or []), workspace.root, shipped()],

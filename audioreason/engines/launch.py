@@ -69,6 +69,7 @@ def start_engine(
     model: Path | None = None,
     *,
     adapter: Path | None = None,
+    quantize: str | None = None,
     name: str | None = None,
     allowed_media: Sequence[Path] = (),
     reasoning_parser: str | None = None,
@@ -82,6 +83,7 @@ def start_engine(
     Args:
         model: a model folder; the shipped Pocket Listener if None.
         adapter: LoRA weights to merge in.
+        quantize: "nf4" holds the experts in 4 bits.
         name: what the model is called; its folder's name if None.
         allowed_media: folders from which clips may be read by file://, besides the shipped ones.
         reasoning_parser: "qwen3", or None to leave thoughts in the content.
@@ -116,6 +118,7 @@ def start_engine(
         command += ["--allowed-media", str(media)]
     for option, value in (
         ("--adapter", adapter),
+        ("--quantize", quantize),
         ("--served-model-name", name),
         ("--reasoning-parser", reasoning_parser),
         ("--threads", threads),

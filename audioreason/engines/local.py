@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from audioreason.engines.adapters import check_base, load_adapter, read_adapter
 from audioreason.engines.features import audio_token_count, frame_count
 from audioreason.engines.pocket import first_line, load_model, read_config
 from audioreason.engines.samples import Chunk, FinishReason, Output, Request, Sample, Ticket
 from audioreason.engines.sampling import Picked, pick
 from audioreason.engines.slots import Reader, Slots
 from audioreason.engines.tokens import ChatTokenizer
+from audioreason.engines.weights import load_frozen
 from audioreason.errors import EngineError
 
 if TYPE_CHECKING:
@@ -45,16 +47,22 @@ class LocalEngine:
 
     Args:
         folder: a Qwen3-Omni thinker in the published layout: the Pocket Listener, or the 30B on a GPU.
-        adapter: LoRA weights to merge in.
+        adapter: LoRA weights: merged in, or, with `quantize`, applied on top as in training.
         device: "cpu", "cuda", or "auto" for a GPU if there is one.
         rows: samples that may generate together; None: 32 on a CPU, 64 on a GPU.
+        quantize: "nf4" holds the experts in 4 bits.
 
     Raises:
-        EngineError: if torch is missing, or the folder or adapter cannot be used.
+        EngineError: if torch is missing, or the folder or adapter cannot be used, or do not belong together.
     """
 
     def __init__(
-        self, folder: Path, adapter: Path | None = None, device: str = "auto", rows: int | None = None
+        self,
+        folder: Path,
+        adapter: Path | None = None,
+        device: str = "auto",
+        rows: int | None = None,
+        quantize: str | None = None,
     ) -> None:
         torch = require_torch()
         if device == "auto":
@@ -62,10 +70,9 @@ class LocalEngine:
         self.folder = folder
         read_config(folder)
         self.tokenizer = ChatTokenizer.load(folder)
-        model = load_model(folder, device, "float32" if device == "cpu" else "bfloat16")
-        self._model = model if adapter is None else merge_adapter(model, adapter)
+        self._model = _load(folder, adapter, device, quantize)
         self.device = device
-        self.context = int(model.config.text_config.max_position_embeddings)
+        self.context = int(self._model.config.text_config.max_position_embeddings)
         self._reader = Reader(self._model, self.tokenizer.audio_pad, (256 if device == "cpu" else 2048) << 20)
         self._slots = Slots(self._model, rows or (32 if device == "cpu" else 64))
         self._inbox: queue.SimpleQueue[Ticket | None] = queue.SimpleQueue()
@@ -260,6 +267,27 @@ def require_torch() -> Any:
     return torch
 
 
+def _load(folder: Path, adapter: Path | None, device: str, quantize: str | None) -> Any:
+    """The model as it shall answer.
+
+    Raises:
+        EngineError: if model or adapter cannot be used, or the adapter belongs to another model.
+    """
+    if quantize not in (None, "nf4"):
+        raise EngineError(f"There is no quantisation {quantize}.", "Use nf4, or none.")
+    dtype = "float32" if device == "cpu" else "bfloat16"
+    found = None if adapter is None else read_adapter(adapter)
+    if found is not None:
+        check_base(found, folder)
+    if quantize is None:
+        model = load_model(folder, device, dtype)
+        return model if found is None else merge_adapter(model, found.folder)
+    model = load_frozen(folder, device, dtype, quantize)
+    if found is not None:
+        load_adapter(model, found, dtype)
+    return model.eval().requires_grad_(False)
+
+
 def merge_adapter(model: Any, adapter: Path) -> torch.nn.Module:
     """The model with LoRA weights (peft's format, safetensors) added into it.
 
@@ -271,7 +299,7 @@ def merge_adapter(model: Any, adapter: Path) -> torch.nn.Module:
     except ImportError as error:
         raise EngineError(
             "An adapter needs peft, which is not installed.",
-            'Install it with: pip install "audioreason[train]"',
+            'Install it with: pip install "audioreason[local]"',
         ) from error
     try:
         merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()

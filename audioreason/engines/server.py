@@ -192,6 +192,7 @@ def serve(
     port: int = 8901,
     name: str | None = None,
     adapter: Path | None = None,
+    quantize: str | None = None,
     allowed_media: Sequence[Path] = (),
     reasoning_parser: str | None = None,
     device: str = "auto",
@@ -206,6 +207,7 @@ def serve(
         port: 0 takes a free one.
         name: what the model is called; its folder's name if None.
         adapter: LoRA weights to merge in.
+        quantize: "nf4" holds the experts in 4 bits; the adapter then stays on top, as in training.
         allowed_media: folders from which file:// URLs may be read.
         reasoning_parser: "qwen3" sends thoughts as `reasoning`; None leaves them in the content.
         device: "cpu", "cuda" or "auto".
@@ -227,7 +229,7 @@ def serve(
 
         torch.set_num_threads(threads)
     model = model.resolve()
-    with LocalEngine(model, adapter, device) as engine:
+    with LocalEngine(model, adapter, device, quantize=quantize) as engine:
         parser: ReasoningParser | None = "qwen3" if reasoning_parser == "qwen3" else None
         allowed = tuple(folder.resolve() for folder in allowed_media)
         service = Service(engine, name or model.name, allowed, parser, Defaults.load(model))
@@ -297,6 +299,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Serve a local audio model on an OpenAI-compatible API.")
     parser.add_argument("--model", type=Path, required=True, help="folder of a Qwen3-Omni thinker")
     parser.add_argument("--adapter", type=Path, default=None, help="folder with LoRA weights to merge in")
+    parser.add_argument("--quantize", choices=["nf4"], default=None, help="hold the experts in 4 bits")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8901, help="0 takes a free one")
     parser.add_argument("--served-model-name", default=None)
@@ -317,6 +320,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             port=given.port,
             name=given.served_model_name,
             adapter=given.adapter,
+            quantize=given.quantize,
             allowed_media=given.allowed_media,
             reasoning_parser=given.reasoning_parser,
             device=given.device,

@@ -48,6 +48,12 @@ class ServeSpec(VllmForm):
         description="Folder of LoRA weights to merge in.",
         json_schema_extra={"engine": "local", "widget": "adapter"},
     )
+    quantize: Literal["none", "nf4"] = Field(
+        default="none",
+        title="Experts",
+        description="nf4 holds them in 4 bits, and the adapter on top, as in training.",
+        json_schema_extra={"engine": "local", "advanced": True},
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto",
         title="Device",
@@ -125,6 +131,8 @@ def local_command(spec: ServeSpec, workspace: Workspace, model: str, port: int) 
         if not adapter.is_dir():
             raise JobError(f"There is no adapter in {adapter}.", "Name the folder that holds its weights.")
         command += ["--adapter", str(adapter)]
+    if spec.quantize != "none":
+        command += ["--quantize", spec.quantize]
     if spec.reasoning_parser:
         command += ["--reasoning-parser", spec.reasoning_parser]
     if spec.threads:

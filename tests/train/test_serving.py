@@ -1,0 +1,102 @@
+"""The engine with an adapter, in 16 bits and in 4: the same model answers, foreign adapters are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from audioreason.engines.adapters import (
+    AdapterRecord,
+    add_lora,
+    lora_parameters,
+    read_adapter,
+    save_adapter,
+)
+from audioreason.engines.experts import AdaptedExperts, LoraShape
+from audioreason.engines.launch import pocket_folder, start_engine
+from audioreason.engines.local import LocalEngine
+from audioreason.engines.nf4 import NF4Weight
+from audioreason.engines.samples import Request
+from audioreason.engines.sampling import Draw
+from audioreason.engines.tokens import Turn
+from audioreason.engines.weights import Shards, load_frozen
+from audioreason.errors import EngineError
+
+SHAPE = LoraShape(rank=8, alpha=16.0)
+
+
+@pytest.fixture(scope="module")
+def adapter(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    model = load_frozen(tiny)
+    add_lora(model, SHAPE, "float32", seed=0)
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in lora_parameters(model).values():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
+    folder = tmp_path_factory.mktemp("adapters") / "served"
+    record = AdapterRecord(base=tiny.name, fingerprint=Shards(tiny).fingerprint())
+    save_adapter(model, SHAPE, folder, record)
+    return folder
+
+
+def request(n: int = 1) -> Request:
+    turns = (Turn("system", ("system",)), Turn("user", ("How many tones are in the clip?",)))
+    return Request(turns, (), Draw(temperature=0.0, max_tokens=20), n)
+
+
+def answer(engine: LocalEngine) -> str:
+    return engine.generate([request()])[0][0].text
+
+
+def test_an_adapter_changes_what_the_engine_says_in_16_and_in_4_bits(tiny: Path, adapter: Path) -> None:
+    said = {}
+    for quantize in (None, "nf4"):
+        for used in (None, adapter):
+            with LocalEngine(tiny, used, "cpu", quantize=quantize) as engine:
+                said[quantize, used is not None] = answer(engine)
+                held = engine._model.model.layers[0].mlp.experts
+                assert isinstance(held, AdaptedExperts) == (quantize == "nf4")
+                if quantize:
+                    assert isinstance(held.gate_up, NF4Weight)
+    assert said[None, True] != said[None, False]
+    assert said["nf4", True] != said["nf4", False]
+
+
+def test_an_adapter_of_another_model_is_refused_by_the_engine(
+    make_model: Callable[..., Path], adapter: Path
+) -> None:
+    for quantize in (None, "nf4"):
+        with pytest.raises(EngineError, match="another model"):
+            LocalEngine(make_model(seed=8), adapter, "cpu", quantize=quantize)
+
+
+def test_an_unknown_quantisation_is_refused(tiny: Path) -> None:
+    with pytest.raises(EngineError, match="no quantisation int3"):
+        LocalEngine(tiny, device="cpu", quantize="int3")
+
+
+def test_merged_and_on_top_agree(tiny: Path, adapter: Path) -> None:
+    from audioreason.engines.adapters import load_adapter
+    from audioreason.engines.local import merge_adapter
+    from audioreason.engines.pocket import load_model
+    from audioreason.engines.slots import Reader
+
+    on_top = load_frozen(tiny)
+    load_adapter(on_top, read_adapter(adapter), "float32")
+    merged = merge_adapter(load_model(tiny), adapter)
+    ids = list(range(40))
+    one, other = (Reader(model, 10_000).read(ids, 0, []).logits for model in (merged, on_top))
+    torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_a_child_serves_the_pocket_listener_in_4_bits() -> None:
+    import httpx
+
+    with start_engine(pocket_folder(), quantize="nf4", device="cpu") as endpoint:
+        body = {"messages": [{"role": "user", "content": "What do you hear?"}], "max_tokens": 8}
+        reply = httpx.post(f"{endpoint.base_url}/chat/completions", json=body, timeout=120)
+        assert reply.status_code == 200
