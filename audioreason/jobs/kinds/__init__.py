@@ -3,6 +3,8 @@
     evaluate              ask models about items, a matrix of prompts x endpoints x seeds x splits
     serve                 a model server, supervised: the local engine or vLLM
     soundcheck_generate   a training set of generated items
+    train                 an adapter from answers worth learning
+    merge                 model and adapter become one model folder
 
 **Your own kind** needs no change to the lab. Write a module with a `Kind` in it and name it in
 `AUDIOREASON_JOB_KINDS=my_module:KIND` (several with commas; an attribute may also be a list of kinds). The
