@@ -19,6 +19,7 @@ from app.jobs import look, shown
 from app.light import light_now
 from audioreason.errors import LabError
 from audioreason.jobs.machine import Gpu
+from audioreason.jobs.watch import JobView
 
 _ENDED = 200  # ended jobs listed
 _LEVELS = ("", "WARNING", "ERROR")
@@ -61,7 +62,7 @@ def told(query: Mapping[str, str]) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "counts": [len(running), len(queued)],
         "gpus": [_gpu(gpu) for gpu in look.gpus()],
-        "running": [shown.card(view) for view in running],
+        "running": [shown.card(view, look.parts(view)) for view in running],
     }
     lists = {
         "queued": [{"id": view.id, "cells": [view.title, look.why(view)]} for view in queued],
@@ -84,7 +85,8 @@ def _in_full(job_id: str, query: Mapping[str, str]) -> dict[str, Any]:
     view = look.one(job_id)
     if view is None:
         return {"job": {"id": job_id, "signature": f"{job_id} gone"}}
-    job = shown.live(view, look.used(view), look.why(view), look.parts(view))
+    rated = [] if view.over else _rated(view)
+    job = shown.live(view, look.used(view), look.why(view), look.parts(view), rated)
     job["metrics"] = look.metrics_size(job_id)
     answer: dict[str, Any] = {"job": job}
     if not view.children:
@@ -101,12 +103,16 @@ def one_card(job_id: str) -> dict[str, Any]:
     view = look.one(job_id)
     if view is None:
         return {"job": None, "problem": f"There is no job {job_id}."}
+    return {"job": shown.card(view, look.parts(view), _rated(view))}
+
+
+def _rated(view: JobView) -> list[shown.Part]:
+    """The accuracy of the job's run so far, with its interval and number of items."""
     found = look.accuracy_so_far(view)
-    more: list[shown.Part] = []
-    if found is not None:
-        value, low, high, rated = found
-        more = [
-            [f"{100 * value:.1f}%", "strong"],
-            [f"{100 * low:.1f} to {100 * high:.1f}, {rated:,} items rated", "grey"],
-        ]
-    return {"job": shown.card(view, more)}
+    if found is None:
+        return []
+    value, low, high, rated = found
+    return [
+        [f"{100 * value:.1f}%", "strong"],
+        [f"{100 * low:.1f} to {100 * high:.1f}, {rated:,} items rated", "grey"],
+    ]

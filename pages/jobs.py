@@ -25,5 +25,5 @@ else:
     with left:
         rail(chosen)
     if chosen is not None:
-        with right:
+        with right, st.container(gap="small"):
             detail(chosen)

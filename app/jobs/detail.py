@@ -10,7 +10,7 @@ from app.jobs.rail import act, select
 from app.navigation import page
 from app.session import plain
 from app.theme import palette
-from audioreason.jobs.actions import delete, duplicate, resume, retry, stop, what_goes
+from audioreason.jobs.actions import delete, resume, retry, stop, what_goes
 from audioreason.jobs.watch import JobView
 
 _MOST_CHARTS = 4
@@ -56,15 +56,11 @@ def _actions(view: JobView) -> None:
     if st.button("Duplicate and edit", key="job_duplicate", type="tertiary"):
         st.switch_page(page("launch"), query_params={"from": view.id})
     if len(view.runs) == 1 and st.button("Open run", key="job_run", type="tertiary"):
-        _open_run(view)
+        st.switch_page(page("errors"), query_params={"run": view.runs[0]})
+    if len(view.runs) > 1 and st.button("Compare runs", key="job_runs", type="tertiary"):
+        st.switch_page(page("compare"), query_params={"runs": ",".join(view.runs)})
     if view.parent is None:
         _delete(view)
-
-
-def _open_run(view: JobView) -> None:
-    spec = act(duplicate, session.workspace(), view.id)
-    if spec is not None:
-        st.switch_page(page("home"), query_params={"dataset": str(spec.spec.get("dataset", ""))})
 
 
 def _delete(view: JobView) -> None:

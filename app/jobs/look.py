@@ -19,7 +19,7 @@ from audioreason.jobs.watch import JobView, job, list_jobs, metrics, tail_log
 
 _SERIES = 5_000  # metric rows kept of one job
 _USAGE_EVERY = 2.0  # seconds; with a GPU a look starts a process
-_ACCURACY_EVERY = 3.0  # seconds
+_ACCURACY_EVERY = 5.0  # seconds
 _LINES = 400  # of a log
 _LOG_SHARE = 0.02  # of the time may go into searching one log that grows
 _LOGS = 16  # kept, for tabs that look for different things
@@ -65,7 +65,8 @@ def parts(view: JobView) -> list[JobView]:
 
 def why(view: JobView) -> str:
     """Why a queued job waits, behind "waits"; jobs that it waits for are called by their titles."""
-    reason = view.reason
+    waiting = next((part for part in parts(view) if part.state == "queued"), view)
+    reason = waiting.reason
     for other in view.after:
         if other in reason and (found := one(other)) is not None:
             reason = reason.replace(other, found.title)

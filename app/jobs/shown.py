@@ -23,13 +23,13 @@ _BARS = 200
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 28_800)  # s
 
 
-def card(view: JobView, more: Sequence[Part] = ()) -> dict[str, Any]:
+def card(view: JobView, parts: Sequence[JobView] = (), more: Sequence[Part] = ()) -> dict[str, Any]:
     """A job as a card; `more` stands behind its counts, instead of what its result says."""
-    line = (ended_line(view)[: 2 if more else None]) if view.over else progress_line(view)
+    line = (ended_line(view)[: 2 if more else None]) if view.over else progress_line(view, parts)
     return {
         "id": view.id,
         "title": view.title,
-        "share": share(view),
+        "share": share(view, parts),
         "line": [*line, *more],
         "reason": _reason(view),
         "over": view.over,
@@ -37,16 +37,26 @@ def card(view: JobView, more: Sequence[Part] = ()) -> dict[str, Any]:
     }
 
 
-def share(view: JobView) -> float:
-    """How much of the phase is done, 0 to 1; 0 if its size is not known."""
-    return round(min(1.0, view.done / view.total), 4) if view.total else 0.0
+def share(view: JobView, parts: Sequence[JobView] = ()) -> float:
+    """How much of the phase, or of all parts of a matrix, is done, 0 to 1; 0 if its size is not known."""
+    done, total = (view.done, view.total) if not parts else _all_of(parts)
+    return round(min(1.0, done / total), 4) if total else 0.0
 
 
-def progress_line(view: JobView) -> list[Part]:
-    """Such as 612 of 1,000 · 8.4 /s · 46 s left · GPU 1 · generate."""
-    parts = [] if view.total is None else [[f"{view.done:,} of {view.total:,}", ""]]
+def _all_of(parts: Sequence[JobView]) -> tuple[float, float]:
+    """Done and total of all parts; one whose size is not known yet counts like the others on average."""
+    known = [part for part in parts if part.total]
+    total = sum(part.total or 0 for part in known) * len(parts) / max(1, len(known))
+    return sum(part.done for part in known), total
+
+
+def progress_line(view: JobView, parts: Sequence[JobView] = ()) -> list[Part]:
+    """Such as 612 of 1,000 · 8.4 /s · 46 s left · GPU 1 · generate; of a matrix the parts come first."""
+    if parts:
+        return _matrix_line(view, parts)
+    line = [] if view.total is None else [[f"{view.done:,} of {view.total:,}", ""]]
     if view.total is None and view.done:
-        parts.append([f"{view.done:,}", ""])
+        line.append([f"{view.done:,}", ""])
     words = [f"{view.rate:.1f} /s"] if view.rate else []
     words += [f"{duration(view.eta)} left"] if view.eta is not None else []
     words += [f"GPU {', '.join(view.gpus)}"] if view.gpus else []
@@ -59,7 +69,19 @@ def progress_line(view: JobView) -> list[Part]:
         words.append(view.state)
     else:
         words.append(view.phase or "running")
-    return parts + [[word, "grey"] for word in words]
+    return line + [[word, "grey"] for word in words]
+
+
+def _matrix_line(view: JobView, parts: Sequence[JobView]) -> list[Part]:
+    """Such as 3 of 8 jobs · 1,204 of 3,200 · 19.3 /s · 1 m 43 left · 1 failed."""
+    done, total = _all_of(parts)
+    over = sum(part.over for part in parts)
+    line = [[f"{over} of {len(parts)} jobs", ""]]
+    words = [f"{done:,.0f} of {total:,.0f}"] if total else []
+    if view.rate:
+        words += [f"{view.rate:.1f} /s", f"{duration((total - done) / view.rate)} left"]
+    bad = sum(part.state in ("failed", "crashed") for part in parts)
+    return [*line, *([word, "grey"] for word in words), *([[f"{bad} failed", "wrong"]] if bad else [])]
 
 
 def ended_line(view: JobView) -> list[Part]:
@@ -124,10 +146,15 @@ def signature(view: JobView) -> str:
 
 
 def live(
-    view: JobView, used: Usage | None, why: str, parts: Sequence[JobView], now: float | None = None
+    view: JobView,
+    used: Usage | None,
+    why: str,
+    parts: Sequence[JobView],
+    more: Sequence[Part] = (),
+    now: float | None = None,
 ) -> dict[str, Any]:
-    """Everything about one job that moves."""
-    line = ended_line(view) if view.over else progress_line(view)
+    """Everything about one job that moves; `more` stands behind its numbers."""
+    line = ended_line(view) if view.over else [*progress_line(view, parts), *more]
     if view.state == "queued":
         line = [["Queued", ""], [f"waits {why}", "grey"]]
     elif not view.over and view.began:
@@ -137,7 +164,7 @@ def live(
         "signature": signature(view),
         "since": _since(view),
         "line": line,
-        "share": None if view.over or not view.total else share(view),
+        "share": None if view.over or not view.total else share(view, parts),
         "reason": _reason(view),
         "used": _used(used),
         "timeline": None if view.children else timeline(view, now),
@@ -159,7 +186,8 @@ def _used(used: Usage | None) -> list[Part]:
     if used is None:
         return []
     memory = f"{used.memory / _GIB:.1f} GB" if used.memory >= _GIB else f"{used.memory / 2**20:.0f} MB"
-    parts = [[f"{used.cpu:.1f}", "cores"], [memory, "memory"]]
+    cores = f"{used.cpu:.1f}" if used.cpu >= 1 else f"{used.cpu:.2f}"
+    parts = [[cores, "cores"], [memory, "memory"]]
     if used.gpu_memory is not None:
         parts.append([f"{used.gpu_memory / 1024:.1f} GB", "GPU memory"])
     parts.append([f"{used.processes}", "process" if used.processes == 1 else "processes"])

@@ -26,8 +26,10 @@ def leaderboard(frame: pd.DataFrame, palette: Palette) -> Any:
     low, high = float(frame["low"].min()), float(frame["high"].max())
     ticks = _ticks(max(0.0, low - 0.01), min(1.0, high + 0.01))
     span = max(high, ticks[-1]) - min(low, ticks[0])
-    # the plot ends where the columns of numbers begin, so that no interval meets a number
-    scale = alt.Scale(domain=[min(low, ticks[0]), max(high, ticks[-1]) + 0.62 * span], nice=False, zero=False)
+    # the plot ends where the columns of numbers begin, so that no interval meets a number; at its left edge
+    # there is room for half a point, so that none is cut
+    domain = [min(low, ticks[0]) - 0.03 * span, max(high, ticks[-1]) + 0.62 * span]
+    scale = alt.Scale(domain=domain, nice=False, zero=False)
     y = alt.Y("label:N", sort=list(frame["label"]), title=None, axis=_labels(palette))
     axis = alt.Axis(
         values=ticks,
