@@ -85,7 +85,7 @@ def _in_full(job_id: str, query: Mapping[str, str]) -> dict[str, Any]:
     view = look.one(job_id)
     if view is None:
         return {"job": {"id": job_id, "signature": f"{job_id} gone"}}
-    rated = [] if view.over else _rated(view)
+    rated = [] if view.over else _rated(view, 10.0)
     job = shown.live(view, look.used(view), look.why(view), look.parts(view), rated)
     job["metrics"] = look.metrics_size(job_id)
     answer: dict[str, Any] = {"job": job}
@@ -103,12 +103,12 @@ def one_card(job_id: str) -> dict[str, Any]:
     view = look.one(job_id)
     if view is None:
         return {"job": None, "problem": f"There is no job {job_id}."}
-    return {"job": shown.card(view, look.parts(view), _rated(view))}
+    return {"job": shown.card(view, look.parts(view), _rated(view, 3.0))}
 
 
-def _rated(view: JobView) -> list[shown.Part]:
+def _rated(view: JobView, every: float) -> list[shown.Part]:
     """The accuracy of the job's run so far, with its interval and number of items."""
-    found = look.accuracy_so_far(view)
+    found = look.accuracy_so_far(view, every)
     if found is None:
         return []
     value, low, high, rated = found

@@ -19,7 +19,6 @@ from audioreason.jobs.watch import JobView, job, list_jobs, metrics, tail_log
 
 _SERIES = 5_000  # metric rows kept of one job
 _USAGE_EVERY = 2.0  # seconds; with a GPU a look starts a process
-_ACCURACY_EVERY = 5.0  # seconds
 _LINES = 400  # of a log
 _LOG_SHARE = 0.02  # of the time may go into searching one log that grows
 _LOGS = 16  # kept, for tabs that look for different things
@@ -95,15 +94,16 @@ def _used(pid: int, moment: int) -> Usage | None:
     return usage(pid)
 
 
-def accuracy_so_far(view: JobView) -> tuple[float, float, float, int] | None:
-    """Strict accuracy of the job's run, its 95% interval, and the number of items rated so far."""
+def accuracy_so_far(view: JobView, every: float) -> tuple[float, float, float, int] | None:
+    """Strict accuracy of the job's run, its 95% interval, and the number of items rated so far; at most
+    `every` seconds old, since whatever has been answered meanwhile is scored."""
     if len(view.runs) != 1:
         return None
-    return _accuracies(int(time.monotonic() / _ACCURACY_EVERY)).get(view.runs[0])
+    return _accuracies(every, int(time.monotonic() / every)).get(view.runs[0])
 
 
-@functools.lru_cache(maxsize=1)
-def _accuracies(moment: int) -> dict[str, tuple[float, float, float, int]]:
+@functools.lru_cache(maxsize=2)
+def _accuracies(every: float, moment: int) -> dict[str, tuple[float, float, float, int]]:
     frame = runs()
     rated = frame[frame["rated"] > 0]
     columns = (rated[name] for name in ("run_id", "strict", "strict_low", "strict_high", "rated"))
