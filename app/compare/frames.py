@@ -1,0 +1,89 @@
+"""The numbers of the page, as it draws and as it exports them: one source for both. Draws nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pandas as pd
+
+from app.compare import look, words
+from app.compare.address import GROUPS
+from app.compare.charts import tone
+from app.compare.look import Question
+from audioreason.compare import Comparison
+
+ALL = "all"  # the group of every item
+
+
+def board(found: Comparison, called: Mapping[str, str]) -> pd.DataFrame:
+    """The leaderboard, best first, with `label`, and `change` and its `tone` against the baseline."""
+    frame = found.leaderboard.dropna(subset=["accuracy"]).sort_values("accuracy", ascending=False)
+    pairs = {pair.run_id: pair.difference for pair in found.pairs}
+    changes, tones = [], []
+    for run_id in frame["run_id"]:
+        if (here := pairs.get(run_id)) is None:
+            changes.append("baseline")
+            tones.append("")
+        else:
+            changes.append(f"{words.points(here.mean)} {words.bounds(here.low, here.high)}".strip())
+            tones.append(tone(here.significant, here.mean))
+    return frame.assign(label=[called[one] for one in frame["run_id"]], change=changes, tone=tones)
+
+
+def groups(asked: Question, run_id: str, by: str) -> pd.DataFrame:
+    """Differences of one pair by one of `GROUPS`: greatest gain first, or in the groups' own order."""
+    frame = look.by(asked, run_id, GROUPS[by][1])
+    if by == "position":
+        named = [f"gold is {chr(ord('A') + int(one))}" if one.isdigit() else one for one in frame["group"]]
+        return frame.assign(group=named).sort_values("group")
+    if by == "difficulty":
+        named = [f"difficulty {one}" if one.isdigit() else one for one in frame["group"]]
+        return frame.assign(group=named).sort_values("group")
+    return frame.sort_values("delta", ascending=False)
+
+
+def table(asked: Question, called: Mapping[str, str], by: str) -> pd.DataFrame:
+    """Everything the page says in numbers: each run over all items, then each pair by group.
+
+    Columns: run_id, label, baseline, score, split, group, n, accuracy, low, high, difference,
+    difference_low, difference_high, p (after Holm within groups); fractions, empty where unknown.
+    """
+    found = look.comparison(asked)
+    pairs = {pair.run_id: pair for pair in found.pairs}
+    rows = []
+    for row in board(found, called).itertuples(index=False):
+        values = {"n": row.n, "accuracy": row.accuracy, "low": row.low, "high": row.high}
+        if (pair := pairs.get(row.run_id)) is not None:
+            here = pair.difference
+            values |= {"difference": here.mean, "difference_low": here.low, "difference_high": here.high}
+            values["p"] = here.p
+        rows.append({"run_id": row.run_id, "group": ALL, **values})
+    for pair in found.pairs:
+        for row in groups(asked, pair.run_id, by).itertuples(index=False):
+            values = {"n": row.n, "difference": row.delta, "difference_low": row.low}
+            values |= {"difference_high": row.high, "p": row.p_holm}
+            rows.append({"run_id": pair.run_id, "group": row.group, **values})
+    frame = pd.DataFrame(rows)
+    frame = frame.assign(
+        label=[called[one] for one in frame["run_id"]],
+        baseline=asked.baseline,
+        score=asked.score,
+        split=asked.split,
+    )
+    names = "run_id label baseline score split group n accuracy low high difference difference_low"
+    return frame.reindex(columns=[*names.split(), "difference_high", "p"])
+
+
+def scores(asked: Question, parts: tuple[str, ...]) -> pd.DataFrame:
+    """Accuracy of each run by both scores and on each part of the dataset: run_id, strict, official, *parts.
+
+    Both scores are over the split that the page shows; the parts are by the score that it shows.
+    """
+    columns = {score: replace(asked, score=score) for score in ("strict", "official")}
+    columns |= {part: replace(asked, split=part) for part in parts}
+    frame = pd.DataFrame({"run_id": board(look.comparison(asked), dict.fromkeys(asked.runs, ""))["run_id"]})
+    for name, one in columns.items():
+        board_here = look.comparison(one).leaderboard.set_index("run_id")["accuracy"]
+        frame[name] = frame["run_id"].map(board_here)
+    return frame

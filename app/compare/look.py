@@ -1,0 +1,88 @@
+"""Comparisons for the page, made once for all tabs and kept until a run, a score or an erratum changes."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import pandas as pd
+
+from app import session
+from app.compare.address import Score
+from audioreason.compare import Comparison, Pair, compare
+from audioreason.review import Annotations
+
+# what changes in the list of runs when a comparison would
+_STAMP = ("run_id", "status", "recorded", "answered", "rated", "scorer", "dataset_hash")
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is compared, and the state of the world it was asked in."""
+
+    runs: tuple[str, ...]
+    baseline: str
+    score: Score
+    split: str
+    without_errata: bool
+    stamp: tuple[object, ...] = ()
+
+
+@functools.cache
+def annotations() -> Annotations:
+    """Tags, notes and errata of the workspace."""
+    return Annotations(session.workspace())
+
+
+def question(
+    runs: tuple[str, ...], baseline: str, score: Score, split: str, without_errata: bool
+) -> Question:
+    """The question with the versions of everything that its answer depends on."""
+    table = session.runs()
+    rows = table.loc[table["run_id"].isin(runs), list(_STAMP)]
+    stamp = (*map(tuple, rows.itertuples(index=False, name=None)), annotations().version())
+    return Question(runs, baseline, score, split, without_errata, stamp)
+
+
+@functools.lru_cache(maxsize=64)
+def comparison(asked: Question) -> Comparison:
+    """The answer.
+
+    Raises:
+        RunError: if a run is gone or cannot be read.
+    """
+    return compare(
+        session.catalog(),
+        annotations(),
+        asked.runs,
+        asked.baseline,
+        score=asked.score,
+        split=None if asked.split == "full" else asked.split,
+        without_errata=asked.without_errata,
+    )
+
+
+def pair(asked: Question, run_id: str) -> Pair:
+    """One run against the baseline."""
+    return next(pair for pair in comparison(asked).pairs if pair.run_id == run_id)
+
+
+@functools.lru_cache(maxsize=256)
+def by(asked: Question, run_id: str, column: str) -> pd.DataFrame:
+    """Differences of one pair by a column of the items; the frame is shared, so it must not be changed."""
+    return pair(asked, run_id).by(column)
+
+
+@functools.lru_cache(maxsize=64)
+def parts(runs: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of the splits that items of these runs belong to, in the order people name them."""
+    found = set(session.catalog().accuracy_by(runs, "part")["group"]) - {"none"}
+    order = ("explore", "sealed", "train", "dev", "test")
+    return tuple(name for name in order if name in found)
+
+
+def errata(runs: tuple[str, ...]) -> int:
+    """How many items of the datasets of these runs are marked wrong or ambiguous."""
+    table = session.runs()
+    names = set(table.loc[table["run_id"].isin(runs), "dataset"])
+    return sum(len(annotations().errata(str(name))) for name in names)

@@ -1,0 +1,157 @@
+"""The comparison itself: on the left the verdict, the runs and the items; on the right where they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import streamlit as st
+
+from app.compare import address, charts, flips, frames, look, words
+from app.compare.address import BY, COST, Asked
+from app.compare.cells import CELLS, cells
+from app.compare.charts import Drawn
+from app.compare.export import export as export_popover
+from app.compare.look import Question
+from app.session import plain
+from app.theme import Palette, palette
+from app.widgets.rows import Column, rows
+from app.widgets.runs import run_colours
+from audioreason.compare import Comparison, Pair
+
+_COLUMNS = [1, 1.28]
+
+
+def overview(asked: Asked, question: Question, called: dict[str, str]) -> None:
+    """Draw the whole view."""
+    found = look.comparison(question)
+    colours = run_colours(asked.runs, palette(), asked.baseline)
+    pair = look.pair(question, asked.focus)
+    left, right = st.columns(_COLUMNS, gap="large")
+    with left:
+        _verdict(found, pair, question, called)
+        _others(found, pair, called)
+        _board(found, question, called, colours)
+        _cells(pair, called)
+        flips.flips(question, asked.focus)
+    with right:
+        if item_id := st.query_params.get("item"):
+            flips.detail(question, asked.focus, item_id, called, colours)
+        else:
+            _differences(question, pair, called)
+            _cost(found, called, colours)
+            _tables(asked, question, pair, called)
+
+
+def _verdict(found: Comparison, pair: Pair, question: Question, called: dict[str, str]) -> None:
+    with st.container(border=True, gap="xsmall", key="compare_verdict"):
+        st.markdown(f"**{plain(words.claim(pair, called))}**")
+        groups = look.by(question, pair.run_id, "subcategory")
+        st.markdown(plain(words.evidence(pair, groups, found.prompts_tried)))
+        if pair.note:
+            st.markdown(f":small[:gray[{plain(pair.note)}]]")
+
+
+def _others(found: Comparison, shown: Pair, called: dict[str, str]) -> None:
+    with st.container(gap=None):
+        for pair in found.pairs:
+            if pair is not shown and st.button(
+                f":gray[{plain(words.claim(pair, called))}]",
+                key=f"compare_focus_{pair.run_id}",
+                type="tertiary",
+                icon=":material/chevron_right:",
+            ):
+                address.put("focus", pair.run_id)
+                address.close()
+                st.rerun()
+
+
+def _board(found: Comparison, question: Question, called: dict[str, str], colours: dict[str, str]) -> None:
+    baseline = plain(called[question.baseline])
+    st.markdown(
+        f":small[:gray[Accuracy, {question.score}, 95% interval by clip · difference to {baseline}]]"
+    )
+    drawn = charts.board(frames.board(found, called), colours, palette())
+    st.vega_lite_chart(drawn.frame, drawn.spec, width="stretch", key="compare_board")
+
+
+def _cells(pair: Pair, called: dict[str, str]) -> None:
+    st.markdown(":small[:gray[Items by what both made of them; click a cell to open them]]")
+    counts = {name: len(pair.grid[name]) for name in CELLS}
+    picked = cells(
+        counts,
+        run=called[pair.run_id],
+        baseline=called[pair.baseline],
+        key="compare_cells",
+        chosen=address.cell(),
+    )
+    if picked is not None:
+        address.put("cell", picked)
+        address.close()
+        st.rerun()
+
+
+def _differences(question: Question, pair: Pair, called: dict[str, str]) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(":small[:gray[Paired difference, 95% interval]]", width="content")
+        st.space("stretch")
+        by = address.segments("Difference by", "by", BY, "subcategory")
+    drawn = differences(question, pair, called, by, palette())
+    st.vega_lite_chart(drawn.frame, drawn.spec, width="stretch", key="compare_differences")
+    st.markdown(
+        ":small[:gray[Green or red: significant after Holm. Grey: not. Faded: fewer than 20 items. "
+        "Band: all items. Right: points, items.]]"
+    )
+
+
+def differences(question: Question, pair: Pair, called: dict[str, str], by: str, colours: Palette) -> Drawn:
+    """The chart of differences by group."""
+    title = f"points, {called[pair.run_id]} minus {called[pair.baseline]}"
+    return charts.differences(frames.groups(question, pair.run_id, by), pair.difference, title, colours)
+
+
+def _cost(found: Comparison, called: dict[str, str], colours: dict[str, str]) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(":small[:gray[Accuracy against cost]]", width="content")
+        st.space("stretch")
+        what = address.segments("Cost", "cost", COST, "tokens")
+    frame = frames.board(found, called)
+    if frame[what].notna().any():
+        drawn = charts.cost(frame, what, colours, palette())
+        st.vega_lite_chart(drawn.frame, drawn.spec, width="stretch", key="compare_cost")
+    else:
+        st.markdown(f":gray[None of these runs recorded its {what}.]")
+
+
+def export(asked: Asked, question: Question, called: dict[str, str]) -> None:
+    """Draw the popover that gives the page's numbers and charts as files."""
+    look_of, found = palette(), look.comparison(question)
+    colours = run_colours(asked.runs, look_of, asked.baseline)
+    pair = look.pair(question, asked.focus)
+    by, what = address.current("by", BY, "subcategory"), address.current("cost", COST, "tokens")
+    frame = frames.board(found, called)
+    made: dict[str, Callable[[], Drawn]] = {
+        f"Difference by {BY[by].lower()}": lambda: differences(question, pair, called, by, look_of),
+        "Leaderboard": lambda: charts.board(frame, colours, look_of),
+    }
+    if frame[what].notna().any():
+        made[f"Accuracy against {what}"] = lambda: charts.cost(frame, what, colours, look_of)
+    export_popover(partial(frames.table, question, called, by), made, look_of)
+
+
+def _tables(asked: Asked, question: Question, pair: Pair, called: dict[str, str]) -> None:
+    left, right = st.columns([1.25, 1], gap="medium")
+    with left:
+        _scores(asked, question, called)
+
+
+def _scores(asked: Asked, question: Question, called: dict[str, str]) -> None:
+    parts = look.parts(asked.runs)
+    frame = frames.scores(question, parts)
+    st.markdown(f":small[:gray[Both scores on {question.split}; {question.score} by part]]")
+    columns = [Column("Run", "minmax(0, 1.5fr)"), *(Column(name, number=True) for name in frame.columns[1:])]
+    cells = [
+        (called[str(row[0])], *(words.percent(float(value)) for value in row[1:]))
+        for row in frame.itertuples(index=False, name=None)
+    ]
+    rows(columns, cells, key="compare_scores")

@@ -1,0 +1,78 @@
+"""The page: its header, what stands against a comparison, and the view that was chosen."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import session
+from app.compare import address, look, picker
+from app.compare.address import Asked
+from app.compare.overview import export, overview
+from app.compare.paper import paper
+from app.session import plain
+from app.widgets.header import header
+from audioreason.errors import LabError
+
+_VIEWS = {"compare": "Compare", "paper": "Paper's table"}
+
+
+def draw() -> None:
+    """Draw the page."""
+    asked = address.asked([str(one) for one in session.runs()["run_id"]])
+    called = picker.names(asked.runs)
+    with header():
+        view = address.segments("View", "view", _VIEWS, "compare")
+        picker.choose_runs(asked)
+        if view == "compare":
+            picker.choose_baseline(asked, called)
+        settings = picker.choose_settings(asked)
+        place = st.container(width="content")
+    picker.say_unknown(asked)
+    if view == "paper":
+        paper(asked, called, settings)
+        return
+    problem = why_not(asked)
+    if problem:
+        st.markdown(f"**{plain(problem)}** :gray[Choose runs above.]")
+        _suggest(asked)
+        return
+    question = look.question(
+        asked.runs, asked.baseline, settings.score, settings.split, settings.without_errata
+    )
+    try:
+        look.comparison(question)
+    except LabError as error:
+        st.markdown(f":red[{plain(str(error))}]")
+        return
+    with place:
+        export(asked, question, called)
+    overview(asked, question, called)
+
+
+def why_not(asked: Asked) -> str:
+    """Why these runs cannot be compared, in one sentence; "" if they can."""
+    if not asked.runs:
+        return "No run is chosen yet: a comparison needs two."
+    if len(asked.runs) == 1:
+        return "One run is chosen: a comparison needs another one."
+    table = session.runs().set_index("run_id")
+    empty = [run_id for run_id in asked.runs if not table.loc[run_id, "rated"]]
+    if empty:
+        return f"The run {empty[0]} has no scored answer yet, so nothing can be compared with it."
+    return ""
+
+
+def _suggest(asked: Asked) -> None:
+    """Offer the two newest runs that belong together."""
+    pair = None if asked.runs else picker.newest_pair()
+    if pair is None:
+        return
+    called = picker.names(pair)
+    if st.button(
+        f"Compare the newest two: {plain(called[pair[1]])} against {plain(called[pair[0]])}",
+        key="compare_newest",
+        icon=":material/arrow_forward:",
+        type="tertiary",
+    ):
+        address.choose_runs(pair)
+        st.rerun()

@@ -1,0 +1,148 @@
+"""The header of the Compare page: runs, baseline, score, split, errata. Every choice lives in the address."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import pandas as pd
+import streamlit as st
+
+from app import session
+from app.compare import address, look
+from app.compare.address import Asked, Score
+from app.compare.runlist import Entry, runlist
+from app.compare.words import percent
+from app.session import plain
+from app.theme import palette
+from app.widgets.runs import most_runs
+from app.words import when
+
+_SHOWN = 500  # runs in the list
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the runs are compared."""
+
+    score: Score
+    split: str
+    without_errata: bool
+
+
+def names(runs: Sequence[str]) -> dict[str, str]:
+    """What each run is called: its prompt, with as much of version, model and id as tells these apart."""
+    table = session.runs()
+    rows = table[table["run_id"].isin(runs)].set_index("run_id")
+    short = {one: _name(rows.loc[one]) for one in runs if one in rows.index}
+    for more in (_version, _model, lambda row: str(row.name)[:13]):
+        found = list(short.values())
+        if len(set(found)) == len(found):
+            break
+        short = {
+            one: f"{name} {more(rows.loc[one])}".strip() if found.count(name) > 1 else name
+            for one, name in short.items()
+        }
+    return short
+
+
+def _name(row: pd.Series) -> str:
+    return _known(row["prompt"]) or str(row.name)
+
+
+def _version(row: pd.Series) -> str:
+    return _known(row["prompt_version"])[:4]
+
+
+def _model(row: pd.Series) -> str:
+    return _known(row["model"])
+
+
+def _known(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def choose_runs(asked: Asked) -> None:
+    """The popover with all runs."""
+    total = len(asked.runs)
+    label = "Choose runs" if not total else "1 run" if total == 1 else f"{total} runs"
+    most = most_runs(palette())
+    with st.popover(label, icon=":material/checklist:", key="compare_runs"):
+        clicked = runlist(_entries(asked), asked.runs, key="compare_runlist", full=total >= most)
+        st.markdown(f":small[:gray[At most {most} runs, so that each keeps a colour of its own.]]")
+    if clicked is not None:
+        kept = [one for one in asked.runs if one != clicked]
+        address.choose_runs(kept if clicked in asked.runs else [*asked.runs, clicked][:most])
+        st.rerun()
+
+
+def _entries(asked: Asked) -> list[Entry]:
+    """The runs of the dataset in question first, then the others, newest first."""
+    table = session.runs()
+    here = set(table.loc[table["run_id"].isin(asked.runs), "dataset"])
+    table = table.assign(elsewhere=~table["dataset"].isin(here)) if here else table.assign(elsewhere=False)
+    rows = table.sort_values("elsewhere", kind="stable").head(_SHOWN)
+    entries = []
+    for row in rows.itertuples(index=False):
+        run_id, version = str(row.run_id), _known(row.prompt_version)[:4]
+        name = f"{_known(row.prompt) or run_id} {version}".strip()
+        about = " · ".join(
+            part for part in (str(row.dataset), _known(row.model), f"{row.rated:,} items") if part
+        )
+        words = " ".join((run_id, name, about, str(row.status), _known(row.split), _known(row.ablation)))
+        accuracy = "" if pd.isna(row.strict) else percent(float(row.strict))
+        entries.append(Entry(run_id, name, about, accuracy, when(str(row.created)), words))
+    return entries
+
+
+def choose_baseline(asked: Asked, called: dict[str, str]) -> None:
+    """What the others are compared with."""
+    if not asked.baseline:
+        return
+    options = {one: f"against {called[one]}" for one in asked.runs}
+    address.select("Baseline", "baseline", options, asked.runs[0], width=210)
+
+
+def choose_settings(asked: Asked) -> Settings:
+    """Score, split and errata."""
+    score = address.segments("Score", "score", {"strict": "Strict", "official": "Official"}, "strict")
+    splits = (
+        {"full": "full", **{name: name for name in look.parts(asked.runs)}}
+        if asked.runs
+        else {"full": "full"}
+    )
+    split = address.select("Split", "split", splits, "full", width=104)
+    marked = look.errata(asked.runs) if asked.runs else 0
+    without = address.toggle(
+        f"Without errata ({marked})",
+        "errata",
+        disabled=not marked,
+        help="Leave out the items that were marked wrong or ambiguous."
+        if marked
+        else "No item of this dataset has been marked wrong or ambiguous.",
+    )
+    return Settings(cast(Score, score), split, without)
+
+
+def newest_pair() -> tuple[str, str] | None:
+    """The two newest runs with scores on one dataset, the older one first; None if there are none."""
+    table = session.runs()
+    scored = table[(table["rated"] > 0) & (table["kind"] != "playground")]
+    for _, rows in scored.groupby("dataset", sort=False):
+        if len(rows) > 1:
+            newest, older = (str(one) for one in rows["run_id"].head(2))
+            return older, newest
+    return None
+
+
+def say_unknown(asked: Asked) -> None:
+    """Say which runs of the address the workspace does not have."""
+    if not asked.unknown:
+        return
+    shown = ", ".join(plain(one[:120]) for one in asked.unknown[:3])
+    if len(asked.unknown) == 1:
+        st.markdown(f":orange[There is no run {shown} in this workspace; it was left out.]")
+    else:
+        more = f" and {len(asked.unknown) - 3} more" if len(asked.unknown) > 3 else ""
+        st.markdown(f":orange[There are no runs {shown}{more} in this workspace; they were left out.]")

@@ -1,0 +1,36 @@
+"""Runs on screen: one colour a run on every page, and a short name.
+
+Teal and brick mean right and wrong, so no run has them; grey is the baseline's alone.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+
+from app.theme import Palette
+
+
+def run_colours(run_ids: Sequence[str], palette: Palette, baseline: str | None = None) -> dict[str, str]:
+    """The colour of each run, as CSS: the baseline's is grey, another's follows from its id.
+
+    Where two ids want the same colour, the later one in the order of ids takes the next free one, so the same
+    runs have the same colours whatever order they were chosen in.
+    """
+    *series, grey = palette.series
+    colours = {} if baseline is None else {baseline: grey}
+    taken: set[int] = set()
+    for run_id in sorted(set(run_ids) - {baseline}):
+        wanted = zlib.crc32(run_id.encode()) % len(series)
+        place = next(
+            (k % len(series) for k in range(wanted, wanted + len(series)) if k % len(series) not in taken),
+            wanted,
+        )
+        taken.add(place)
+        colours[run_id] = series[place]
+    return colours
+
+
+def most_runs(palette: Palette) -> int:
+    """How many runs one chart can tell apart by colour, the baseline included."""
+    return len(palette.series)
