@@ -1,5 +1,6 @@
 """Every page's action as a command. Contents: `running` (eval, runs, score, show, import, export),
-`prompting` (prompts), `datasets` (data, soundcheck), `system` (lab, serve, doctor), `working` (jobs).
+`prompting` (prompts), `datasets` (data, soundcheck), `system` (lab, serve, doctor), `training` (train,
+merge), `working` (jobs).
 
 Commands import what they need when they run, so that `audioreason --help` answers at once.
 """
@@ -13,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from audioreason.cli import datasets, prompting, running, system, working
+from audioreason.cli import datasets, prompting, running, system, training, working
 from audioreason.errors import LabError
 
 app = typer.Typer(
@@ -41,6 +42,7 @@ def _options(
 
 system.register(app)
 running.register(app)
+training.register(app)
 app.add_typer(prompting.app, name="prompts")
 app.add_typer(datasets.app, name="data")
 app.add_typer(datasets.soundcheck, name="soundcheck")

@@ -125,6 +125,7 @@ def train(
         progress=progress,
     )
     check_memory(model, recipe, statistics(prepared.rows)["longest"], device)
+    out.mkdir(parents=True, exist_ok=True)
     dtype = _dtype(recipe, device)
     progress.phase("load the model", None)
     thinker = load_frozen(
@@ -366,4 +367,3 @@ def _claim(out: Path, resume: bool) -> None:
         record = AdapterRecord.model_validate_json((out / RECORD).read_bytes())
         if record.finished:
             raise EngineError(f"The training in {out} is finished.", "Give another name to train again.")
-    out.mkdir(parents=True, exist_ok=True)

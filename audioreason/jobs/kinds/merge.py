@@ -24,7 +24,7 @@ class MergeSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     adapter: str = Field(
-        min_length=1,
+        default="",
         title="Adapter",
         description="Its name in adapters/, or its folder.",
         json_schema_extra={"widget": "adapter"},
@@ -35,6 +35,7 @@ class MergeSpec(BaseModel):
         description="The folder that it was trained on; empty takes the embedded Pocket Listener.",
     )
     name: str = Field(
+        default="merged",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
         title="Name of the merged model",
         description="A new folder in models/.",
@@ -70,6 +71,8 @@ def adapter_folder(workspace: Workspace, adapter: str) -> Path:
     Raises:
         JobError: if there is none.
     """
+    if not adapter:
+        raise JobError("No adapter is named.", "Give its name in adapters/, or its folder.")
     for folder in (workspace.adapters / adapter, Path(adapter).expanduser().resolve()):
         if (folder / "adapter_config.json").is_file():
             return folder

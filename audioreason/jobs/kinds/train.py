@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from audioreason.errors import JobError
+from audioreason.errors import ItemError, JobError
 from audioreason.jobs.kinds import Check, Kind, Plan
 from audioreason.jobs.live import JobProgress, StoppedEarly
 from audioreason.jobs.spec import Needs
@@ -29,6 +29,7 @@ class TrainSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     data: str = Field(
+        default="answers",
         min_length=1,
         title="Training file",
         description="JSONL of examples: a path, or a name in the workspace's folder training/.",
@@ -114,10 +115,15 @@ def run(spec: TrainSpec, workspace: Workspace, progress: JobProgress) -> dict[st
             return {"adapter": out.name, "step": record.step, "held_out_loss": record.loss}
     arguments = (workspace, model_folder(spec.model), data_file(workspace, spec.data), out, recipe(spec))
     reason = spec.override_reason.strip() or None
-    if spec.gpus > 1:
-        result = train_on(spec.gpus, *arguments, resume=again, override_reason=reason, progress=progress)
-    else:
-        result = train(*arguments, resume=again, override_reason=reason, progress=progress)
+    try:
+        if spec.gpus > 1:
+            result = train_on(spec.gpus, *arguments, resume=again, override_reason=reason, progress=progress)
+        else:
+            result = train(*arguments, resume=again, override_reason=reason, progress=progress)
+    except ItemError as error:
+        if progress.should_stop():  # before the first step
+            raise StoppedEarly(str(error)) from error
+        raise
     if not result.finished:
         raise StoppedEarly(f"{result.steps} steps are made; it can be resumed.")
     if result.too_long:
