@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from audioreason.errors import WorkspaceError
 from audioreason.jobs.spec import JobSpec
 from audioreason.workspace import Workspace
 
@@ -77,15 +78,22 @@ def queue_table(workspace: Workspace) -> Iterator[sqlite3.Connection]:
 
 
 def peek(workspace: Workspace) -> list[Row]:
-    """All rows, oldest first, without waiting for whoever writes; empty if there is no queue yet."""
+    """All rows, oldest first, without waiting for whoever writes; empty if there is no queue yet.
+
+    Raises:
+        WorkspaceError: if the database cannot be read.
+    """
     path = workspace.root / "lab.sqlite"
     if not path.exists():
         return []
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as connection:
-        connection.row_factory = sqlite3.Row
-        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'jobs'").fetchone():
-            return []
-        return rows(connection)
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as connection:
+            connection.row_factory = sqlite3.Row
+            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'jobs'").fetchone():
+                return []
+            return rows(connection)
+    except sqlite3.DatabaseError as error:
+        raise WorkspaceError(f"{path} could not be read: {error}.") from error
 
 
 def rows(connection: sqlite3.Connection, where: str = "", values: Sequence[Any] = ()) -> list[Row]:
