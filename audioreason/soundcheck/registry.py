@@ -61,9 +61,13 @@ class Draft:
 
 @dataclass(frozen=True)
 class Draw:
-    """What a family may use: a generator, the difficulty, and whether held-out voices are allowed."""
+    """What a family may use: two generators, the difficulty, and whether held-out voices are allowed.
+
+    `rng` decides; `texture` makes noise as long as a measured sound, so that no decision hangs on a length.
+    """
 
     rng: Random
+    texture: Random
     difficulty: int
     new_voices: bool
 
@@ -112,10 +116,14 @@ def family(
 
 def families() -> dict[str, Family]:
     """Every family by name, in the order of MMAR's layers."""
+    return {family.name: family for family in _ordered()}
+
+
+def _ordered() -> list[Family]:
     from audioreason.soundcheck.families import cultural, perception, semantic, signal, space  # noqa: F401
 
     order = list(SUBCATEGORIES)
-    return dict(sorted(_FAMILIES.items(), key=lambda pair: order.index(pair[1].subcategory)))
+    return sorted(_FAMILIES.values(), key=lambda family: order.index(family.subcategory))
 
 
 def make_item(family: str, difficulty: int, seed: int, namespace: str = "train") -> tuple[Item, Samples]:
@@ -134,10 +142,10 @@ def make_item(family: str, difficulty: int, seed: int, namespace: str = "train")
     if namespace not in NAMESPACES:
         raise ItemError(f"There is no seed namespace {namespace}.", f"There are: {', '.join(NAMESPACES)}.")
     key = hashlib.sha256(f"{namespace}/{family}/{difficulty}/{seed}".encode()).digest()
-    rng = np.random.Generator(np.random.PCG64(int.from_bytes(key, "big")))
-    draft = chosen.draw(Draw(rng, difficulty, new_voices=namespace == "evaluation"))
-    choices = _choices(rng, draft)
-    name = f"sc-{namespace[0]}-{family}-{difficulty}-{key[:4].hex()}"
+    rng, texture, shuffling = (np.random.Generator(np.random.PCG64(s)) for s in _streams(key))
+    draft = chosen.draw(Draw(rng, texture, difficulty, new_voices=namespace == "evaluation"))
+    choices = _choices(shuffling, draft)
+    name = f"sc-{namespace[0]}-{family}-{difficulty}-{key[:8].hex()}"
     item = Item.model_validate(
         {
             "id": name,
@@ -166,7 +174,7 @@ def make_item(family: str, difficulty: int, seed: int, namespace: str = "train")
 
 def sample_items(
     n: int,
-    names: Sequence[str] | None = None,
+    families: Sequence[str] | None = None,
     difficulty: int | None = None,
     seed: int = 0,
     namespace: str = "train",
@@ -177,11 +185,16 @@ def sample_items(
     Raises:
         ItemError: for unknown families or values.
     """
-    chosen = list(names) if names else [f.name for f in families().values() if held_out or not f.held_out]
+    chosen = list(families) if families else [f.name for f in _ordered() if held_out or not f.held_out]
     random = PythonRandom(f"{namespace}/{seed}")
     for index in range(n):
         level = difficulty if difficulty is not None else random.randint(1, 5)
         yield make_item(chosen[index % len(chosen)], level, seed * 1_000_003 + index, namespace)
+
+
+def _streams(key: bytes) -> list[np.random.SeedSequence]:
+    """Independent seeds for deciding, for noise and for the order of choices."""
+    return np.random.SeedSequence(int.from_bytes(key, "big")).spawn(3)
 
 
 def _choices(rng: Random, draft: Draft) -> list[str]:

@@ -8,11 +8,9 @@ Knows nothing about questions.
 from __future__ import annotations
 
 import _ctypes
-import _ctypes
 import ctypes
 import functools
 import threading
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,10 +113,15 @@ class _Speaker:
 _LOCK = threading.Lock()
 
 
+@functools.cache
+def _speaker() -> _Speaker:
+    return _Speaker()
+
+
 @functools.lru_cache(maxsize=512)
 def _cached(text: str, voice: str, style: Style) -> Samples:
-    with _LOCK, closing(_Speaker()) as speaker:  # the library has one voice a process
-        sound = speaker.say(text, voice, style)
+    with _LOCK:  # a library loaded twice at once is one library
+        sound = _speaker().say(text, voice, style)
     sound.flags.writeable = False
     return sound
 

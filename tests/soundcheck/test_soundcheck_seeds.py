@@ -5,19 +5,24 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from random import Random
 
+import numpy as np
 import pytest
 from drawn import SEEDS, Grid, draw
 
 from audioreason.errors import ItemError
 from audioreason.items import Dataset
-from audioreason.soundcheck import families, make_item, sample_items
+from audioreason.soundcheck import families, make_item, sample_items, voices
 from audioreason.soundcheck.registry import NAMESPACES
 from audioreason.soundcheck.voices import HELD_OUT_VOICES
 
 
 def test_the_same_arguments_give_the_same_item_and_clip(grid: Grid) -> None:
-    for name in reversed(families()):  # other things were said and drawn before than the first time
+    names = list(families())
+    Random(7).shuffle(names)  # what was drawn and said before must not matter
+    voices._cached.cache_clear()
+    for name in names:
         once, again = grid.items[name][2 * SEEDS + 1], draw(name, 3, 1)
         assert (once.item.difficulty, once.item.seed) == (3, 1)
         assert (again.item, again.clip) == (once.item, once.clip), name
@@ -40,6 +45,21 @@ for name in sys.argv[1:]:
     )
     clips = dict(line.split() for line in done.stdout.splitlines())
     assert clips == {name: grid.items[name][2 * SEEDS + 1].clip for name in spoken}
+
+
+def test_no_decision_hangs_on_the_length_of_what_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    speech = [name for name, family in families().items() if family.speech]
+    plain = {name: draw(name, 4, 1).item for name in speech}
+    speak = voices._cached
+
+    def longer(text: str, voice: str, style: voices.Style) -> np.ndarray:
+        return np.pad(speak(text, voice, style), (0, 777))
+
+    monkeypatch.setattr(voices, "_cached", longer)
+    for name in speech:
+        item = draw(name, 4, 1).item
+        assert item.model_copy(update={"events": plain[name].events}) == plain[name]
+        assert [event.label for event in item.events] == [event.label for event in plain[name].events]
 
 
 def test_seeds_give_different_items(grid: Grid) -> None:

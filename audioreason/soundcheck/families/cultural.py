@@ -338,7 +338,7 @@ def announcement(d: Draw) -> Draft:
     voice = pick_voice(d)
     speech = say(text, voice)
     scene = Scene(d.rng, fitted(len(speech) / SR + 1.4))
-    bed = SCENES[around](d.rng, len(scene.samples))
+    bed = SCENES[around](d.texture, len(scene.samples))
     scene.add((0.2 * bed / bed.std()).astype(np.float32), 0.0, around, 0.35 + 0.1 * d.difficulty)
     scene.add(speech, 0.7, "announcement", 0.7)
     question = d.pick(

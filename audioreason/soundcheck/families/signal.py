@@ -33,7 +33,7 @@ def _damage(d: Draw, sound: Samples, kind: str) -> Samples:
     if kind == "echo":
         return effects.echo(sound, d.rng.uniform(0.22, 0.4), 4, 0.3 + 0.3 * strength)
     maker = {"hiss": effects.hiss, "hum": effects.hum, "crackle": effects.crackle}[kind]
-    return (sound + 0.45 * strength * level * maker(d.rng, len(sound))).astype(np.float32)
+    return (sound + 0.45 * strength * level * maker(d.texture, len(sound))).astype(np.float32)
 
 
 def _carrier(d: Draw) -> tuple[Samples, str, str | None]:
@@ -87,7 +87,7 @@ def cleaner_half(d: Draw) -> Draft:
     for k in range(parts):
         part = sentence[: int(room * SR)]
         level = 28.0 if k == best else 28.0 - step - d.rng.uniform(0, 6)
-        dirty = part * 0.6 + 0.12 * effects.hiss(d.rng, len(part)) * effects.gain(22 - level)
+        dirty = part * 0.6 + 0.12 * effects.hiss(d.texture, len(part)) * effects.gain(22 - level)
         label = f"{names[k]} part, {'clean' if k == best else 'noisy'}"
         scene.add(dirty.astype(np.float32), at, label)
         at += scene.duration / parts
@@ -185,7 +185,7 @@ def dropout(d: Draw) -> Draft:
     total = fitted(len(sentence) / SR + 0.8)
     scene = Scene(d.rng, total)
     scene.add(sentence, 0.3, None, 0.7)
-    bed = effects.hiss(d.rng, len(scene.samples)) * 0.03
+    bed = effects.hiss(d.texture, len(scene.samples)) * 0.03
     out = scene.samples + bed
     span = min(len(sentence) / SR, total - 0.6)
     gap = 0.5 - 0.07 * d.difficulty
