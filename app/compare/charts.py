@@ -166,6 +166,44 @@ def cost(frame: pd.DataFrame, what: str, colours: Mapping[str, str], palette: Pa
     return _drawn(data, layers, _COST_HEIGHT, {"x": x})
 
 
+def breakdown(frame: pd.DataFrame, colours: Mapping[str, str], palette: Palette) -> Drawn:
+    """Accuracy of runs by group with intervals: a row a group, the runs one below the other in it.
+
+    Args:
+        frame: run_id, label, group, n, accuracy, low, high (fractions), small; in the order they are shown.
+        colours: of each run.
+        palette: the colours of the theme in use.
+    """
+    runs = list(dict.fromkeys(frame["run_id"]))
+    data = frame.assign(
+        points=[percent(value) for value in frame["accuracy"]], items=frame["n"].map("{:,}".format)
+    )
+    axis = _axis(palette, values=[0, 0.25, 0.5, 0.75, 1], format="%")
+    scale = {"domain": [0, 1.12], "nice": False}
+    x: Json = {"field": "low", "type": "quantitative", "scale": scale, "axis": axis, "title": None}
+    faint = {"condition": {"test": "datum.small", "value": SMALL_OPACITY}, "value": 1}
+    tooltip = [
+        _tip("label", "run"),
+        _tip("group", "group"),
+        _tip("points", "accuracy"),
+        _tip("items", "items"),
+    ]
+    offset = {"field": "run_id", "type": "nominal", "scale": {"domain": runs, "paddingOuter": 0.6}}
+    shown = {"yOffset": offset, "color": _run_colour(runs, colours), "opacity": faint, "tooltip": tooltip}
+    point = {"type": "point", "size": 34, "filled": True}
+    groups = list(dict.fromkeys(frame["group"]))
+    y = {"y": _rows("group", groups, palette, 12, 236)}
+    layers = [
+        _mark("rule", {**shown, "x": x, "x2": {"field": "high"}}),
+        {"mark": point, "encoding": {**shown, "x": {**x, "field": "accuracy"}}},
+        _column("items", 2, {"value": palette.grey}),
+    ]
+    # n is the same for every run that answered everything: it is written once a row, from the first run
+    layers[2]["transform"] = [{"filter": {"field": "run_id", "equal": runs[0]}}]
+    step = max(_GROUP_ROW, 8 + 9 * len(runs))
+    return _drawn(data, layers, step * len(groups) + 24, y)
+
+
 def standalone(drawn: Drawn, palette: Palette, width: int = 720) -> Json:
     """A chart as one Vega-Lite document with its data, to be drawn anywhere."""
     rows = drawn.frame.astype(object).where(drawn.frame.notna(), None).to_dict(orient="records")

@@ -68,9 +68,7 @@ def _others(found: Comparison, shown: Pair, called: dict[str, str]) -> None:
 
 def _board(found: Comparison, question: Question, called: dict[str, str], colours: dict[str, str]) -> None:
     baseline = plain(called[question.baseline])
-    st.markdown(
-        f":small[:gray[Accuracy, {question.score}, 95% interval by clip · difference to {baseline}]]"
-    )
+    st.markdown(f":small[:gray[Accuracy, {question.score}, 95% interval by clip · difference to {baseline}]]")
     drawn = charts.board(frames.board(found, called), colours, palette())
     st.vega_lite_chart(drawn.frame, drawn.spec, width="stretch", key="compare_board")
 
@@ -140,7 +138,7 @@ def export(asked: Asked, question: Question, called: dict[str, str]) -> None:
 
 
 def _tables(asked: Asked, question: Question, pair: Pair, called: dict[str, str]) -> None:
-    left, right = st.columns([1.25, 1], gap="medium")
+    left, _right = st.columns([1.25, 1], gap="medium")
     with left:
         _scores(asked, question, called)
 

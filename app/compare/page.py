@@ -25,7 +25,7 @@ def draw() -> None:
         picker.choose_runs(asked)
         if view == "compare":
             picker.choose_baseline(asked, called)
-        settings = picker.choose_settings(asked)
+        settings = picker.choose_settings(asked, errata=view == "compare")
         place = st.container(width="content")
     picker.say_unknown(asked)
     if view == "paper":

@@ -32,23 +32,27 @@ class Settings:
 
 
 def names(runs: Sequence[str]) -> dict[str, str]:
-    """What each run is called: its prompt, with as much of version, model and id as tells these apart."""
+    """What each run is called: its prompt, with what tells it from others of that name."""
     table = session.runs()
     rows = table[table["run_id"].isin(runs)].set_index("run_id")
-    short = {one: _name(rows.loc[one]) for one in runs if one in rows.index}
-    for more in (_version, _model, lambda row: str(row.name)[:13]):
-        found = list(short.values())
-        if len(set(found)) == len(found):
-            break
-        short = {
-            one: f"{name} {more(rows.loc[one])}".strip() if found.count(name) > 1 else name
-            for one, name in short.items()
-        }
-    return short
+    called = {one: _name(rows.loc[one]) for one in runs if one in rows.index}
+    for more in (_dataset, _version, _model, _time):
+        groups: dict[str, list[str]] = {}
+        for one, name in called.items():
+            groups.setdefault(name, []).append(one)
+        for name, members in groups.items():
+            words = {one: more(rows.loc[one]) for one in members}
+            if len(set(words.values())) > 1:
+                called |= {one: f"{name} {word}".strip() for one, word in words.items()}
+    return called
 
 
 def _name(row: pd.Series) -> str:
     return _known(row["prompt"]) or str(row.name)
+
+
+def _dataset(row: pd.Series) -> str:
+    return str(row["dataset"])
 
 
 def _version(row: pd.Series) -> str:
@@ -57,6 +61,10 @@ def _version(row: pd.Series) -> str:
 
 def _model(row: pd.Series) -> str:
     return _known(row["model"])
+
+
+def _time(row: pd.Series) -> str:
+    return str(row.name)[:13]
 
 
 def _known(value: object) -> str:
@@ -104,8 +112,8 @@ def choose_baseline(asked: Asked, called: dict[str, str]) -> None:
     address.select("Baseline", "baseline", options, asked.runs[0], width=210)
 
 
-def choose_settings(asked: Asked) -> Settings:
-    """Score, split and errata."""
+def choose_settings(asked: Asked, errata: bool) -> Settings:
+    """Score, split and, where they make a difference, errata."""
     score = address.segments("Score", "score", {"strict": "Strict", "official": "Official"}, "strict")
     splits = (
         {"full": "full", **{name: name for name in look.parts(asked.runs)}}
@@ -113,6 +121,8 @@ def choose_settings(asked: Asked) -> Settings:
         else {"full": "full"}
     )
     split = address.select("Split", "split", splits, "full", width=104)
+    if not errata:
+        return Settings(cast(Score, score), split, False)
     marked = look.errata(asked.runs) if asked.runs else 0
     without = address.toggle(
         f"Without errata ({marked})",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
-from audioreason.compare import Pair
+    from audioreason.compare import Pair
 
 MINUS = "\N{MINUS SIGN}"
 FEW_CLIPS = 10  # below, an interval clustered by clip says little

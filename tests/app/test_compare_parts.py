@@ -1,0 +1,153 @@
+"""The Compare page's words, colours, charts and files: numbers are said the same way wherever they stand."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import orjson
+import pandas as pd
+import pytest
+
+from app.compare import charts, words
+from app.compare.export import chart_file, table_file
+from app.theme import Palette
+from app.widgets.runs import most_runs, run_colours
+from audioreason.stats import Difference
+
+PALETTE = Palette(
+    text="#1C2127",
+    grey="#646C77",
+    line="#E2E5E9",
+    background="#FFFFFF",
+    surface="#F6F7F8",
+    accent="#4A54C4",
+    right="#0E7C6B",
+    wrong="#C2452D",
+    series=("#4A54C4", "#CF9140", "#19A7F1", "#933C71", "#76752D", "#52187F", "#8C93A0"),
+)
+CALLED = {"a": "direct", "b": "heard"}
+
+
+def pair(mean: float, p: float, clusters: int = 900, **grid: int) -> Any:
+    """What the words read of a comparison."""
+    difference = Difference(mean, mean - 0.03, mean + 0.03, p, 1_000, clusters)
+    items = {name: ("item",) * grid.get(name, 0) for name in ("won", "lost", "both_right", "both_wrong")}
+    return SimpleNamespace(run_id="b", baseline="a", difference=difference, grid=items, mde=0.039)
+
+
+def groups() -> pd.DataFrame:
+    """Two subcategories: one differs, the other is small."""
+    return pd.DataFrame(
+        {
+            "group": ["Counting", "Imagination"],
+            "n": [99, 10],
+            "delta": [0.25, -0.2],
+            "low": [0.1, -np.inf],
+            "high": [0.4, np.inf],
+            "p_holm": [0.003, 1.0],
+            "significant": [True, False],
+            "small": [False, True],
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("fraction", "text"), [(0.036, "+3.6"), (-0.004, "−0.4"), (0.0001, "0.0"), (-0.0004, "0.0"), (np.inf, "")]
+)
+def test_points_have_a_sign_unless_they_are_none(fraction: float, text: str) -> None:
+    assert words.points(fraction) == text
+
+
+def test_noise_is_never_called_better() -> None:
+    assert words.claim(pair(0.02, 0.051), CALLED) == (
+        "heard is not distinguishable from direct: +2.0 points, 95% CI −1.0 to +5.0."
+    )
+    assert "is better than" in words.claim(pair(0.02, 0.049), CALLED)
+    assert "is worse than" in words.claim(pair(-0.02, 0.001), CALLED)
+    assert words.claim(pair(0.2, 0.001, clusters=9), CALLED).startswith("Too few clips (9)")
+
+
+def test_the_evidence_names_what_survives_correction_and_nothing_else() -> None:
+    said = words.evidence(pair(0.02, 0.2, won=7, lost=5), groups(), prompts_tried=12)
+    assert "gains 25.0 points on Counting (99 items) after Holm" in said
+    assert "Imagination" not in said
+    assert "12 items flip." in said
+    assert "below 3.9 points would mostly go unseen" in said
+    assert "12 prompts have been tried" in said
+
+
+def test_a_run_keeps_its_colour_whatever_the_order_and_never_has_the_baselines() -> None:
+    runs = ["run-1", "run-2", "run-3", "run-4"]
+    expected = run_colours(runs, PALETTE, "run-2")
+    for order in itertools.permutations(runs):
+        assert run_colours(order, PALETTE, "run-2") == expected
+    assert expected["run-2"] == PALETTE.series[-1]
+    assert len(set(expected.values())) == 4
+
+
+def test_as_many_runs_as_may_be_chosen_have_colours_of_their_own() -> None:
+    runs = [f"run-{k}" for k in range(most_runs(PALETTE))]
+    assert len(set(run_colours(runs, PALETTE, runs[3]).values())) == len(runs)
+
+
+def table() -> pd.DataFrame:
+    """Numbers as the page has them, with names that files must escape."""
+    names = [
+        "run_id",
+        "label",
+        "group",
+        "n",
+        "accuracy",
+        "low",
+        "high",
+        "difference",
+        "difference_low",
+        "difference_high",
+        "p",
+    ]
+    rows = [
+        ("a", "=1+1", "all", 1000, 0.554, 0.52, 0.58, np.nan, np.nan, np.nan, np.nan),
+        ("b", "heard_v3 | x", "all", 1000, 0.56, 0.53, 0.59, 0.006, -0.027, 0.039, 0.72),
+    ]
+    return pd.DataFrame(rows, columns=names)
+
+
+def test_a_csv_holds_fractions_and_no_formula() -> None:
+    rows = list(csv.DictReader(io.StringIO(table_file(table, "csv").decode())))
+    assert rows[0]["label"] == "'=1+1"
+    assert rows[0]["difference"] == ""
+    assert float(rows[1]["difference_low"]) == -0.027
+
+
+def test_markdown_and_latex_escape_names_and_show_points_with_intervals() -> None:
+    markdown = table_file(table, "md").decode().splitlines()
+    assert markdown[3] == (
+        r"| heard_v3 \| x | all | 1,000 | 56.0% | 53.0% to 59.0% | +0.6 | [−2.7, +3.9] | 0.720 |"
+    )
+    latex = table_file(table, "tex").decode()
+    assert (
+        r"heard\_v3 | x & all & 1,000 & 56.0\% & 53.0\% to 59.0\% & +0.6 & [$-$2.7, +3.9] & 0.720 \\" in latex
+    )
+
+
+def test_a_chart_greys_marks_of_small_groups_and_keeps_an_unknown_interval_inside() -> None:
+    overall = Difference(0.02, -0.01, 0.05, 0.2, 1_000, 900)
+    drawn = charts.differences(groups(), overall, "points", PALETTE)
+    assert list(drawn.frame["tone"]) == ["right", ""]
+    assert np.isfinite(drawn.frame[["low", "high"]].to_numpy()).all()
+    document = orjson.loads(chart_file(lambda: drawn, PALETTE, "json"))
+    assert [row["points"] for row in document["data"]["values"]] == ["+25.0", "−20.0"]
+    texts = [layer for layer in document["layer"] if layer["mark"]["type"] == "text"]
+    assert len(texts) == 2
+    assert not any("opacity" in layer["encoding"] for layer in texts)
+
+
+def test_a_chart_as_a_file_shows_its_numbers() -> None:
+    drawn = charts.differences(groups(), Difference(0.02, -0.01, 0.05, 0.2, 1_000, 900), "points", PALETTE)
+    assert "+25.0" in chart_file(lambda: drawn, PALETTE, "svg").decode()
+    assert chart_file(lambda: drawn, PALETTE, "png").startswith(b"\x89PNG")
