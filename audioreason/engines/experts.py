@@ -49,6 +49,7 @@ class AdaptedExperts(torch.nn.Module):
         self.gate_up = gate_up
         self.down = down
         self.scale = 0.0
+        self.checkpointed = False  # set by whoever recomputes this layer in the backward
         self.gate_up_a: torch.nn.Parameter | None = None  # (experts, rank, hidden)
         self.gate_up_b: torch.nn.Parameter | None = None  # (experts, 2 * width, rank)
         self.down_a: torch.nn.Parameter | None = None  # (experts, rank, width)
@@ -82,7 +83,8 @@ class AdaptedExperts(torch.nn.Module):
         chosen = top_k_index.reshape(-1)
         order = chosen.argsort(stable=True)  # (tokens * k,) pairs of token and expert, sorted by expert
         place = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
-        ends = functional.one_hot(chosen, self.num_experts).sum(0).cumsum(0).to(torch.int32)
+        numbers = torch.arange(self.num_experts, device=chosen.device)
+        ends = torch.searchsorted(chosen[order], numbers, right=True).to(torch.int32)
         # rows, inner, out: (tokens * k, hidden), (tokens * k, width), (tokens * k, hidden)
         rows = _Spread.apply(hidden_states, order, place, k)  # type: ignore[no-untyped-call]
         gate, up = self._product(rows, self.gate_up, self.gate_up_a, self.gate_up_b, ends).chunk(2, dim=-1)
@@ -98,7 +100,7 @@ class AdaptedExperts(torch.nn.Module):
         b: torch.nn.Parameter | None,
         ends: torch.Tensor,
     ) -> torch.Tensor:
-        frozen: torch.Tensor = _FrozenProduct.apply(x, weight, ends)  # type: ignore[no-untyped-call]
+        frozen: torch.Tensor = _FrozenProduct.apply(x, weight, ends, self.checkpointed)  # type: ignore[no-untyped-call]
         if a is None or b is None:
             return frozen
         small = functional.grouped_mm(x, a.to(x.dtype).transpose(1, 2), offs=ends) * self.scale
@@ -106,19 +108,27 @@ class AdaptedExperts(torch.nn.Module):
 
 
 class _FrozenProduct(torch.autograd.Function):
-    """x (rows, in) with frozen weights (experts, out, in); rows of expert e end at `ends[e]`."""
+    """x (rows, in) with frozen weights (experts, out, in); rows of expert e end at `ends[e]`.
+
+    Under checkpointing the layer is computed again just before its backward, which has then just made the
+    weights from 4 bits: they are kept for those milliseconds instead of being made a third time.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: Weight, ends: torch.Tensor) -> torch.Tensor:
+    def forward(
+        ctx: Any, x: torch.Tensor, weight: Weight, ends: torch.Tensor, checkpointed: bool
+    ) -> torch.Tensor:
+        dense = weight.dense(x.dtype)
         ctx.weight = weight
-        ctx.save_for_backward(ends)
-        return functional.grouped_mm(x, weight.dense(x.dtype).transpose(1, 2), offs=ends)
+        ctx.save_for_backward(ends, *([dense] if checkpointed else []))
+        return functional.grouped_mm(x, dense.transpose(1, 2), offs=ends)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        (ends,) = ctx.saved_tensors
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        ends, *kept = ctx.saved_tensors
         gradient = gradients[0].contiguous()
-        return functional.grouped_mm(gradient, ctx.weight.dense(gradient.dtype), offs=ends), None, None
+        dense = kept[0] if kept else ctx.weight.dense(gradient.dtype)
+        return functional.grouped_mm(gradient, dense, offs=ends), None, None, None
 
 
 class _Spread(torch.autograd.Function):

@@ -51,7 +51,7 @@ STATE = "state.pt"
 
 
 @dataclass
-class _Run:
+class Run:
     """Everything that the steps share."""
 
     recipe: Recipe
@@ -137,16 +137,16 @@ def train(
     accelerator.wait_for_everyone()
     add_lora(thinker, recipe.lora, dtype, recipe.seed)
     if recipe.checkpointing:
-        thinker.model.gradient_checkpointing_enable({"use_reentrant": False})
+        recompute(thinker)
     factors = lora_parameters(thinker)
-    run = _Run(
+    run = Run(
         recipe,
         prepared,
         Order(prepared.rows, recipe.batch, recipe.seed),
         hearing,
         accelerator.prepare(AnswerLoss(thinker, tokenizer.audio_pad)),
         list(factors.values()),
-        _optimizer(list(factors.values()), recipe, device),
+        make_optimizer(list(factors.values()), recipe, device),
         accelerator,
         steps_of(recipe, len(prepared.rows)),
     )
@@ -200,7 +200,7 @@ def train(
 
 
 def _steps(
-    run: _Run,
+    run: Run,
     standing: Standing,
     metrics: Metrics | None,
     progress: Progress,
@@ -221,7 +221,7 @@ def _steps(
         for group in run.optimizer.param_groups:
             group["lr"] = rate
         try:
-            loss, norm, tokens = _step(run, standing.step)
+            loss, norm, tokens = learn(run, standing.step)
         except ArithmeticError as error:
             if all(bool(p.isfinite().all()) for p in run.parameters):
                 keep()
@@ -251,7 +251,7 @@ def _steps(
     return True
 
 
-def _step(run: _Run, step: int) -> tuple[float, float, int]:
+def learn(run: Run, step: int) -> tuple[float, float, int]:
     """One optimiser step: loss per answer token, the gradient's norm, tokens read (all processes).
 
     Raises:
@@ -286,7 +286,7 @@ def _step(run: _Run, step: int) -> tuple[float, float, int]:
     return value, norm, sum(len(rows[index].ids) for index in indices)
 
 
-def _measure(run: _Run) -> float:
+def _measure(run: Run) -> float:
     """Loss per answer token on the held-out rows, weighted as in training."""
     import torch
 
@@ -302,11 +302,20 @@ def _measure(run: _Run) -> float:
     return float(accelerator.reduce(total, "sum")) / weight
 
 
-def _batch(run: _Run, rows: Sequence[Row]) -> Any:
+def _batch(run: Run, rows: Sequence[Row]) -> Any:
     from audioreason.train.forward import collate
 
     hidden = run.accelerator.unwrap_model(run.module).model.config.text_config.hidden_size
     return collate(rows, [run.hearing.get(row) for row in rows], hidden).to(run.accelerator.device)
+
+
+def recompute(model: Any) -> None:
+    """Turn gradient checkpointing on: keep each layer's input alone, and compute it again in the backward."""
+    from audioreason.engines.experts import adapted_layers
+
+    model.model.gradient_checkpointing_enable({"use_reentrant": False})
+    for _, experts in adapted_layers(model):
+        experts.checkpointed = True
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
@@ -316,7 +325,7 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     return recipe.learning_rate * min(1.0, (step + 1) / warmup) * (recipe.final + (1 - recipe.final) * cosine)
 
 
-def _optimizer(parameters: list[Any], recipe: Recipe, device: str) -> torch.optim.Optimizer:
+def make_optimizer(parameters: list[Any], recipe: Recipe, device: str) -> torch.optim.Optimizer:
     """8-bit AdamW whose state may leave a full GPU, or plain AdamW on a CPU."""
     import torch
 
@@ -342,7 +351,7 @@ def _dtype(recipe: Recipe, device: str) -> str:
     return "float32" if device == "cpu" else "bfloat16"
 
 
-def _asked(run: _Run, progress: Progress) -> bool:
+def _asked(run: Run, progress: Progress) -> bool:
     """Whether a stop was asked for; every process learns it at the same step."""
     import torch
 

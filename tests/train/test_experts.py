@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from audioreason.engines import nf4
 from audioreason.engines.experts import AdaptedExperts, LoraShape, hold
 from audioreason.engines.nf4 import BYTES_A_WEIGHT, NF4Weight, PlainWeight
 from audioreason.errors import EngineError
@@ -28,6 +29,21 @@ def test_codes_and_scales_equal_bitsandbytes() -> None:
     ours.codes, ours.scales = codes.view(-1), state.absmax
     torch.testing.assert_close(
         ours.dense(torch.float32), functional.dequantize_4bit(codes, state), rtol=0, atol=1e-6
+    )
+
+
+def test_the_kernels_of_a_gpu_are_called_as_they_want_it() -> None:
+    """bitsandbytes runs the same calls on a CPU, so that the road a GPU takes is driven here too."""
+    pytest.importorskip("bitsandbytes.functional")
+    weight = drawn(4, 128, 192, seed=1)
+    held = NF4Weight(weight)
+    for name, part in zip(
+        ("codes", "scales", "scales_of_scales", "offset"), nf4._quantise_gpu(weight), strict=True
+    ):
+        assert part.shape == getattr(held, name).shape
+        assert part.dtype == getattr(held, name).dtype
+    torch.testing.assert_close(
+        nf4._dequantise_gpu(held, torch.float32), held.dense(torch.float32), rtol=0, atol=1e-6
     )
 
 
@@ -126,6 +142,32 @@ def test_without_a_delta_the_module_equals_transformers_experts() -> None:
     weights, index = drawn(TOKENS, EXPERTS, seed=6, scale=1.0).softmax(-1).topk(CHOSEN, dim=-1)
     with torch.no_grad():
         torch.testing.assert_close(ours(x, index, weights), theirs(x, index, weights), rtol=1e-4, atol=1e-5)
+
+
+def test_a_checkpointed_layer_keeps_its_weights_only_while_it_is_recomputed() -> None:
+    from torch.utils.checkpoint import checkpoint
+
+    weights = [hold(drawn(EXPERTS, *shape), "nf4") for shape in ((2 * WIDTH, HIDDEN), (HIDDEN, WIDTH))]
+    ours = AdaptedExperts(*weights)
+    ours.add_lora(LoraShape(RANK), torch.float32, torch.device("cpu"), torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        for parameter in ours.parameters():
+            parameter.copy_(drawn(*parameter.shape, seed=9))
+    scores, index = drawn(4, EXPERTS, seed=6).softmax(-1).topk(CHOSEN, dim=-1)
+    gradients = []
+    for checkpointed in (False, True):
+        ours.checkpointed = checkpointed
+        x = drawn(4, HIDDEN).requires_grad_()
+        run = (x, index, scores)
+        out = checkpoint(ours, *run, use_reentrant=False) if checkpointed else ours(*run)
+        ours.zero_grad()
+        out.square().sum().backward()
+        assert ours.gate_up_a is not None
+        gradients.append((x.grad, ours.gate_up_a.grad))
+    for one, other in zip(*gradients, strict=True):
+        assert one is not None
+        assert other is not None
+        assert torch.equal(one, other)
 
 
 def test_memory_of_frozen_weights_is_not_kept_for_the_backward() -> None:

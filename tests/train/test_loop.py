@@ -112,7 +112,7 @@ def test_a_loss_that_is_no_number_stops_with_the_last_good_state(
     lab: Workspace, tiny: Path, training_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "broken"
-    whole = loop._step
+    whole = loop.learn
 
     def breaks(run: object, step: int) -> tuple[float, float, int]:
         if step == 4:
@@ -120,7 +120,7 @@ def test_a_loss_that_is_no_number_stops_with_the_last_good_state(
                 run.module.model.model.norm.weight.fill_(float("nan"))  # type: ignore[attr-defined]
         return whole(run, step)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(loop, "_step", breaks)
+    monkeypatch.setattr(loop, "learn", breaks)
     with pytest.raises(EngineError, match="loss of step 5 is not a number"):
         train(lab, tiny, training_file, out, RECIPE)
     monkeypatch.undo()
