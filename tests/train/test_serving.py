@@ -65,6 +65,20 @@ def test_an_adapter_changes_what_the_engine_says_in_16_and_in_4_bits(tiny: Path,
     assert said["nf4", True] != said["nf4", False]
 
 
+def test_greedy_text_in_4_bits_is_the_same_alone_and_in_company(tiny: Path, adapter: Path) -> None:
+    def asked(question: str) -> Request:
+        turns = (Turn("system", ("system",)), Turn("user", (question,)))
+        return Request(turns, (), Draw(temperature=0.0, max_tokens=20), 1)
+
+    questions = [
+        f"How many tones are {word}?" for word in ("one", "two", "three", "four", "in", "the", "clip")
+    ]
+    with LocalEngine(tiny, adapter, "cpu", quantize="nf4") as engine:
+        alone = [engine.generate([asked(question)])[0][0].text for question in questions]
+        together = [outputs[0].text for outputs in engine.generate([asked(q) for q in questions])]
+    assert together == alone
+
+
 def test_an_adapter_of_another_model_is_refused_by_the_engine(
     make_model: Callable[..., Path], adapter: Path
 ) -> None:
