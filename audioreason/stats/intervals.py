@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import NormalDist
 
@@ -20,13 +21,35 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     _check_counts(successes, n)
     if n == 0:
         return 0.0, 1.0
+    return _score_interval(successes / n, n, level)
+
+
+def clustered_wilson(
+    scores: Sequence[float] | Floats, clusters: Sequence[object], level: float = 0.95
+) -> Interval:
+    """Wilson's interval of the mean of `scores` in [0, 1], with as many items as the clips make them worth.
+
+    The effective number is what independent items would need for the clustered variance, never more than
+    there are; where the scores do not vary it is the number of clusters. Right or wrong items of their own
+    clips give exactly `wilson`. (0, 1) for no scores. Source: Korn and Graubard (1998), Survey Methodology
+    24:193; with Wilson's interval, Dean and Pagano (2015), J. Surv. Stat. Methodol. 3:484.
+    """
+    values = np.asarray(scores, dtype=float)
+    if values.size == 0:
+        return 0.0, 1.0
+    p = float(values.mean())
+    variance = clustered_standard_error(values, clusters) ** 2
+    worth = p * (1 - p) / variance if variance > 1e-18 else len(set(clusters))
+    return _score_interval(p, min(float(worth), float(values.size)), level)
+
+
+def _score_interval(p: float, n: float, level: float) -> Interval:
     z = NormalDist().inv_cdf(0.5 + level / 2)
-    p = successes / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     # at the ends the formula is exact up to rounding: say 0 and 1, not 1e-17
-    low = 0.0 if successes == 0 else max(0.0, float(centre - half))
-    high = 1.0 if successes == n else min(1.0, float(centre + half))
+    low = 0.0 if p == 0 else max(0.0, centre - half)
+    high = 1.0 if p == 1 else min(1.0, centre + half)
     return low, high
 
 

@@ -1,0 +1,24 @@
+"""Comparing runs, so that a wrong conclusion is hard.
+
+comparison   `compare`: leaderboard, pairs, views on every split and by both scores
+pair         one run against the baseline: difference, grid, groups, verdict
+loading      what a comparison reads from the catalog, once
+
+Every figure that a page or command shows about two runs comes from here. Knows nothing about pages.
+"""
+
+from audioreason.compare.comparison import EFFECT, Comparison, Errata, compare
+from audioreason.compare.loading import Score
+from audioreason.compare.pair import CELLS, SMALL, Overlap, Pair
+
+__all__ = [
+    "CELLS",
+    "EFFECT",
+    "SMALL",
+    "Comparison",
+    "Errata",
+    "Overlap",
+    "Pair",
+    "Score",
+    "compare",
+]
