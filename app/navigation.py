@@ -12,6 +12,8 @@ from audioreason.workspace import lab_root
 TITLES = {
     "home": "Home",
     "playground": "Playground",
+    "errors": "Errors",
+    "compare": "Compare",
     "launch": "Launch",
     "jobs": "Jobs",
     "settings": "Settings",

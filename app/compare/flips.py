@@ -62,7 +62,8 @@ def chosen_cell() -> str:
 def listed(asked: Question, run_id: str, cell: str, with_sealed: bool) -> Listed:
     """The items of a cell of one pair, in the dataset's order, at most 300 of them."""
     grid = look.pair(asked, run_id).grid
-    of = {item_id: name for name in (("won", "lost") if cell == FLIPS else (cell,)) for item_id in grid[name]}
+    names = ("won", "lost") if cell == FLIPS else (cell,)
+    of = {item_id: name for name in names for item_id in grid[name]}
     where = Filter(runs=(run_id,), items=tuple(of))
     if not of:
         return Listed(pd.DataFrame(columns=["item_id", "cell", "subcategory", "question", "part"]), 0, 0)

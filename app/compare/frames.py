@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import pandas as pd
 
@@ -19,15 +18,16 @@ ALL = "all"  # the group of every item
 def board(found: Comparison, called: Mapping[str, str]) -> pd.DataFrame:
     """The leaderboard, best first, with `label`, and `change` and its `tone` against the baseline."""
     frame = found.leaderboard.dropna(subset=["accuracy"]).sort_values("accuracy", ascending=False)
-    pairs = {pair.run_id: pair.difference for pair in found.pairs}
+    pairs = {pair.run_id: pair for pair in found.pairs}
     changes, tones = [], []
     for run_id in frame["run_id"]:
-        if (here := pairs.get(run_id)) is None:
+        if (pair := pairs.get(run_id)) is None:
             changes.append("baseline")
             tones.append("")
         else:
+            here = pair.difference
             changes.append(f"{words.points(here.mean)} {words.bounds(here.low, here.high)}".strip())
-            tones.append(tone(here.significant, here.mean))
+            tones.append(tone(pair.p_holm < 0.05, here.mean))
     return frame.assign(label=[called[one] for one in frame["run_id"]], change=changes, tone=tones)
 
 
@@ -75,15 +75,22 @@ def table(asked: Question, called: Mapping[str, str], by: str) -> pd.DataFrame:
     return frame.reindex(columns=[*names.split(), "difference_high", "p"])
 
 
-def scores(asked: Question, parts: tuple[str, ...]) -> pd.DataFrame:
-    """Accuracy of each run by both scores and on each part of the dataset: run_id, strict, official, *parts.
+def scores(asked: Question) -> pd.DataFrame:
+    """Accuracy of each run by both scores and on every part: run_id, then one column a figure.
 
-    Both scores are over the split that the page shows; the parts are by the score that it shows.
+    Both scores are over the split that the page shows; full and the parts are by the score that it shows.
     """
-    columns = {score: replace(asked, score=score) for score in ("strict", "official")}
-    columns |= {part: replace(asked, split=part) for part in parts}
-    frame = pd.DataFrame({"run_id": board(look.comparison(asked), dict.fromkeys(asked.runs, ""))["run_id"]})
-    for name, one in columns.items():
-        board_here = look.comparison(one).leaderboard.set_index("run_id")["accuracy"]
-        frame[name] = frame["run_id"].map(board_here)
+    found = look.comparison(asked)
+    views = found.views()
+    views = views[views["errata"] == ("without" if asked.without_errata else "with")]
+    frame = pd.DataFrame({"run_id": found.leaderboard.sort_values("accuracy", ascending=False)["run_id"]})
+    here = views[views["split"] == asked.split]
+    for score in ("strict", "official"):
+        frame[score] = frame["run_id"].map(here[here["score"] == score].set_index("run_id")["accuracy"])
+    by_part = views[views["score"] == asked.score]
+    for part in dict.fromkeys(by_part["split"]):
+        if part != asked.split:
+            frame[part] = frame["run_id"].map(
+                by_part[by_part["split"] == part].set_index("run_id")["accuracy"]
+            )
     return frame

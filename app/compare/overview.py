@@ -40,16 +40,16 @@ def overview(asked: Asked, question: Question, called: dict[str, str]) -> None:
         else:
             _differences(question, pair, called)
             _cost(found, called, colours)
-            _tables(asked, question, pair, called)
+            _tables(question, pair, called)
 
 
 def _verdict(found: Comparison, pair: Pair, question: Question, called: dict[str, str]) -> None:
     with st.container(border=True, gap="xsmall", key="compare_verdict"):
         st.markdown(f"**{plain(words.claim(pair, called))}**")
         groups = look.by(question, pair.run_id, "subcategory")
-        st.markdown(plain(words.evidence(pair, groups, found.prompts_tried)))
+        st.markdown(plain(words.evidence(pair, called, groups, found.prompts_tried)))
         if pair.note:
-            st.markdown(f":small[:gray[{plain(pair.note)}]]")
+            st.markdown(f":small[:gray[{plain(words.renamed(pair.note, pair, called))}]]")
 
 
 def _others(found: Comparison, shown: Pair, called: dict[str, str]) -> None:
@@ -137,19 +137,39 @@ def export(asked: Asked, question: Question, called: dict[str, str]) -> None:
     export_popover(partial(frames.table, question, called, by), made, look_of)
 
 
-def _tables(asked: Asked, question: Question, pair: Pair, called: dict[str, str]) -> None:
-    left, _right = st.columns([1.25, 1], gap="medium")
+def _tables(question: Question, pair: Pair, called: dict[str, str]) -> None:
+    left, right = st.columns([1.35, 1], gap="small")
     with left:
-        _scores(asked, question, called)
+        _scores(question, called)
+    with right:
+        _shift(pair, called)
 
 
-def _scores(asked: Asked, question: Question, called: dict[str, str]) -> None:
-    parts = look.parts(asked.runs)
-    frame = frames.scores(question, parts)
-    st.markdown(f":small[:gray[Both scores on {question.split}; {question.score} by part]]")
-    columns = [Column("Run", "minmax(0, 1.5fr)"), *(Column(name, number=True) for name in frame.columns[1:])]
+def _scores(question: Question, called: dict[str, str]) -> None:
+    frame = frames.scores(question)
+    st.markdown(f":small[:gray[Both scores on {question.split}, {question.score} elsewhere]]")
+    columns = [
+        Column("Run", "minmax(0, 1.6fr)"),
+        *(Column(str(name), number=True) for name in frame.columns[1:]),
+    ]
     cells = [
         (called[str(row[0])], *(words.percent(float(value)) for value in row[1:]))
         for row in frame.itertuples(index=False, name=None)
     ]
     rows(columns, cells, key="compare_scores")
+
+
+def _shift(pair: Pair, called: dict[str, str]) -> None:
+    shift = pair.outcome_shift()
+    st.markdown(
+        f":small[:gray[Outcomes of {plain(called[pair.baseline])} and of {plain(called[pair.run_id])}]]"
+    )
+    columns = [
+        Column("Outcome", "minmax(0, 1.4fr)"),
+        *(Column(name, number=True) for name in ("Was", "Is", "Points")),
+    ]
+    cells = [
+        (row.outcome.replace("_", " "), f"{row.baseline:,}", f"{row.run:,}", words.points(row.shift))
+        for row in shift.itertuples(index=False)
+    ]
+    rows(columns, cells, key="compare_outcomes")

@@ -15,7 +15,6 @@ from app.compare.picker import Settings
 from app.session import plain
 from app.theme import palette
 from app.widgets.runs import run_colours
-from audioreason.compare import papers_table
 
 _DATASET = "mmar"  # what the paper's figures are about
 _SMALL = 20  # items
@@ -51,6 +50,8 @@ def _board(own: Sequence[str], called: dict[str, str], settings: Settings, colou
 @functools.cache
 def printed() -> pd.DataFrame:
     """The paper's rows as the leaderboard is drawn; their names begin with "paper:" where runs have ids."""
+    from audioreason.compare import papers_table
+
     frame = papers_table()
     return frame.assign(
         run_id=[f"paper:{label}" for label in frame["label"]],

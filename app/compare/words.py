@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from audioreason.compare import Pair
 
 MINUS = "\N{MINUS SIGN}"
-FEW_CLIPS = 10  # below, an interval clustered by clip says little
 
 
 def points(fraction: float, sign: bool = True) -> str:
@@ -35,11 +35,6 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.1f}%" if math.isfinite(fraction) else ""
 
 
-def p_value(p: float) -> str:
-    """p as people write it."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
-
-
 def count(number: int, noun: str) -> str:
     """ "1 item", "1,000 items"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
@@ -51,28 +46,17 @@ def listed(names: list[str]) -> str:
 
 
 def claim(pair: Pair, called: Mapping[str, str]) -> str:
-    """What a comparison shows, in one sentence that never celebrates noise."""
+    """The first sentence of a comparison's verdict, which names both runs."""
+    first = _verdict(pair, called)[0]
     run, baseline = called[pair.run_id], called[pair.baseline]
-    found = pair.difference
-    if found.n == 0:
-        return f"{run} and {baseline} share no answered item, so there is nothing to compare."
-    numbers = f"{points(found.mean)} points"
-    if math.isfinite(found.low):
-        numbers += f", 95% CI {points(found.low)} to {points(found.high)}"
-    if found.clusters < FEW_CLIPS:
-        return f"Too few clips ({found.clusters}) to tell {run} from {baseline}: {numbers}."
-    if not found.significant:
-        return f"{run} is not distinguishable from {baseline}: {numbers}."
-    return f"{run} is {'better' if found.mean > 0 else 'worse'} than {baseline}: {numbers}."
+    return first if run in first else f"{run} against {baseline}: {first[0].lower()}{first[1:]}"
 
 
-def evidence(pair: Pair, groups: pd.DataFrame, prompts_tried: int) -> str:
-    """What the claim rests on: p, items, groups that survive correction, flips, and what could be seen."""
-    found = pair.difference
-    if found.n == 0:
-        return ""
-    flipped = len(pair.grid["won"]) + len(pair.grid["lost"])
-    sentences = [f"{p_value(found.p)}, {count(found.n, 'item')} from {count(found.clusters, 'clip')}."]
+def evidence(pair: Pair, called: Mapping[str, str], groups: pd.DataFrame, prompts_tried: int) -> str:
+    """What stands behind the claim: the rest of the verdict, groups that survive correction, flips, power."""
+    sentences = [rest] if (rest := _verdict(pair, called)[1]) else []
+    if pair.n == 0:
+        return " ".join(sentences)
     if len(groups) > 1:
         gains = [_group(row) for row in groups.itertuples() if row.significant and row.delta > 0]
         losses = [_group(row) for row in groups.itertuples() if row.significant and row.delta < 0]
@@ -82,14 +66,29 @@ def evidence(pair: Pair, groups: pd.DataFrame, prompts_tried: int) -> str:
             sentences.append(f"It {' and '.join(part for part in (won, lost) if part)} after Holm.")
         else:
             sentences.append("No subcategory differs after Holm's correction.")
+    flipped = len(pair.grid["won"]) + len(pair.grid["lost"])
     sentences.append(f"{count(flipped, 'item')} {'flips' if flipped == 1 else 'flip'}.")
-    if math.isfinite(pair.mde):
-        sentences.append(
-            f"A true difference below {points(pair.mde, sign=False)} points would mostly go unseen."
-        )
+    if math.isfinite(pair.mde) and pair.mde > 0:
+        least = points(pair.mde, sign=False)
+        sentences.append(f"A true difference below {least} points would mostly go unseen.")
     if prompts_tried > 1:
         sentences.append(f"{prompts_tried:,} prompts have been tried on this dataset.")
     return " ".join(sentences)
+
+
+def renamed(text: str, pair: Pair, called: Mapping[str, str]) -> str:
+    """A sentence about a pair with the names that the page uses; longer labels first, in one pass."""
+    names = dict(zip(pair.labels, (called[pair.baseline], called[pair.run_id]), strict=True))
+    if all(label == name for label, name in names.items()):
+        return text
+    labels = "|".join(re.escape(label) for label in sorted(names, key=len, reverse=True))
+    return re.sub(labels, lambda found: names[found[0]], text)
+
+
+def _verdict(pair: Pair, called: Mapping[str, str]) -> tuple[str, str]:
+    """The verdict's first sentence, and what follows."""
+    first, dot, rest = renamed(pair.verdict, pair, called).partition(". ")
+    return (f"{first}.", rest) if dot else (first, "")
 
 
 def _group(row: Any) -> str:

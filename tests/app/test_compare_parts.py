@@ -17,7 +17,7 @@ from app.compare import charts, words
 from app.compare.export import chart_file, table_file
 from app.theme import Palette
 from app.widgets.runs import most_runs, run_colours
-from audioreason.stats import Difference
+from audioreason.stats import Difference, verdict
 
 PALETTE = Palette(
     text="#1C2127",
@@ -37,7 +37,15 @@ def pair(mean: float, p: float, clusters: int = 900, **grid: int) -> Any:
     """What the words read of a comparison."""
     difference = Difference(mean, mean - 0.03, mean + 0.03, p, 1_000, clusters)
     items = {name: ("item",) * grid.get(name, 0) for name in ("won", "lost", "both_right", "both_wrong")}
-    return SimpleNamespace(run_id="b", baseline="a", difference=difference, grid=items, mde=0.039)
+    return SimpleNamespace(
+        run_id="b",
+        baseline="a",
+        labels=("direct model-1", "heard"),
+        n=1_000,
+        verdict=f"{verdict(difference, 'direct model-1', 'heard')} But this may be luck.",
+        grid=items,
+        mde=0.039,
+    )
 
 
 def groups() -> pd.DataFrame:
@@ -63,18 +71,18 @@ def test_points_have_a_sign_unless_they_are_none(fraction: float, text: str) -> 
     assert words.points(fraction) == text
 
 
-def test_noise_is_never_called_better() -> None:
+def test_the_claim_names_both_runs_as_the_page_does_and_never_calls_noise_better() -> None:
     assert words.claim(pair(0.02, 0.051), CALLED) == (
-        "heard is not distinguishable from direct: +2.0 points, 95% CI −1.0 to +5.0."
+        "heard against direct: not distinguishable from noise: "
+        "+2.0 points, 95% CI −1.0 to +5.0, p = 0.051, 1000 items."
     )
-    assert "is better than" in words.claim(pair(0.02, 0.049), CALLED)
-    assert "is worse than" in words.claim(pair(-0.02, 0.001), CALLED)
-    assert words.claim(pair(0.2, 0.001, clusters=9), CALLED).startswith("Too few clips (9)")
+    assert words.claim(pair(0.02, 0.049), CALLED).startswith("heard is better than direct: +2.0 points")
+    assert words.claim(pair(-0.02, 0.001), CALLED).startswith("heard is worse than direct: −2.0 points")
 
 
 def test_the_evidence_names_what_survives_correction_and_nothing_else() -> None:
-    said = words.evidence(pair(0.02, 0.2, won=7, lost=5), groups(), prompts_tried=12)
-    assert "gains 25.0 points on Counting (99 items) after Holm" in said
+    said = words.evidence(pair(0.02, 0.2, won=7, lost=5), CALLED, groups(), prompts_tried=12)
+    assert said.startswith("But this may be luck. It gains 25.0 points on Counting (99 items) after Holm.")
     assert "Imagination" not in said
     assert "12 items flip." in said
     assert "below 3.9 points would mostly go unseen" in said
