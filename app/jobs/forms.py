@@ -1,7 +1,8 @@
 """A form from a kind's settings: one widget a field, by its type and its hints.
 
-`json_schema_extra` of a field: `widget` (dataset, prompts, endpoints, splits, families, integers), `advanced`
-(folded away), `unit` (behind the title), and the name of another field with the value that this one is for.
+`json_schema_extra` of a field: `widget` (dataset, prompts, endpoints, splits, families, integers, training,
+adapter), `advanced` (folded away), `unit` (behind the title), and the name of another field with the value
+that this one is for.
 Knows nothing about what the settings mean.
 """
 
@@ -192,6 +193,33 @@ def _dataset(label: str, value: Any, key: str, help_text: str | None, values: Ma
     return str(st.selectbox(label, options, index=options.index(value), key=key, help=help_text))
 
 
+def _training(label: str, value: Any, key: str, help_text: str | None, values: Mapping[str, Any]) -> str:
+    files = (session.workspace().root / "training").glob("*.jsonl")
+    return _or_typed(label, sorted(file.stem for file in files), value, key, help_text)
+
+
+def _adapter(label: str, value: Any, key: str, help_text: str | None, values: Mapping[str, Any]) -> str:
+    folders = session.workspace().adapters.glob("*/adapter_config.json")
+    return _or_typed(label, sorted(file.parent.name for file in folders), value, key, help_text)
+
+
+def _or_typed(label: str, known: Sequence[str], value: Any, key: str, help_text: str | None) -> str:
+    """One of those that are known, or whatever is typed."""
+    options = list(dict.fromkeys([*known, *([str(value)] if value else [])]))
+    if not options:
+        return st.text_input(label, key=key, help=help_text).strip()
+    chosen = st.selectbox(
+        label,
+        options,
+        index=options.index(str(value)) if value else None,
+        key=key,
+        help=help_text,
+        accept_new_options=True,
+        placeholder="none",
+    )
+    return (chosen or "").strip()
+
+
 def _prompts(label: str, value: Any, key: str, help_text: str | None, values: Mapping[str, Any]) -> list[str]:
     return _several(label, session.prompts(), value, key, help_text)
 
@@ -258,5 +286,7 @@ _WIDGETS: dict[str, Callable[[str, Any, str, str | None, Mapping[str, Any]], Any
     "endpoints": _endpoints,
     "splits": _splits,
     "families": _families,
+    "training": _training,
+    "adapter": _adapter,
     "integers": _integers,
 }
