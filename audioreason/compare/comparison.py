@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from audioreason.compare.loading import SCORES, WHOLE, Facts, Floats, Loaded, Score, load
+from audioreason.compare.loading import SCORES, WHOLE, Facts, Floats, Integers, Loaded, Score, load
 from audioreason.compare.pair import Aligned, Overlap, Pair, corrected, make_pair
 from audioreason.errors import RunError
 from audioreason.runs import Catalog
@@ -81,7 +81,7 @@ class Comparison:
                 for without in (False, True) if self.errata else (False,):
                     kept = self.loaded.kept(scores, split, without)
                     for score in SCORES:
-                        figures = _accuracy(scores.of(score)[kept], scores.cluster[kept].tolist())
+                        figures = _accuracy(scores.of(score)[kept], scores.cluster[kept])
                         rows.append(
                             {
                                 "run_id": run_id,
@@ -183,13 +183,13 @@ def _errata(catalog: Catalog, annotations: Errata | None, runs: Sequence[str]) -
     return frozenset(item_id for name in found["dataset"] for item_id in annotations.errata(str(name)))
 
 
-def _accuracy(values: Floats, clusters: list[int]) -> dict[str, Any]:
+def _accuracy(values: Floats, clusters: Integers) -> dict[str, Any]:
     """n, accuracy and interval over the values that are known."""
     known = ~np.isnan(values)
     n = int(known.sum())
     if n == 0:
         return {"n": 0, "accuracy": float("nan"), "low": float("nan"), "high": float("nan")}
-    low, high = clustered_wilson(values[known], [c for c, k in zip(clusters, known, strict=True) if k])
+    low, high = clustered_wilson(values[known], clusters[known])
     return {"n": n, "accuracy": float(values[known].mean()), "low": low, "high": high}
 
 
@@ -210,7 +210,7 @@ def _leaderboard(
             {
                 "run_id": run_id,
                 "label": labels[run_id],
-                **_accuracy(scores.of(score)[kept], scores.cluster[kept].tolist()),
+                **_accuracy(scores.of(score)[kept], scores.cluster[kept]),
                 "errors": int((scores.recorded & (scores.answered == 0))[kept].sum()),
                 "pending": int((~scores.recorded)[kept].sum()),
                 "tokens": _mean(scores.tokens[kept]),
@@ -254,7 +254,6 @@ def _pair(
         unrated=int((same & ~gone_base & ~gone_run & ~rated).sum()),
         same_dataset=facts[run_id].dataset_hash == facts[loaded.baseline].dataset_hash,
     )
-    outcomes = loaded.outcomes[loaded.outcomes["run_id"] == run_id]
     there = place[rated]
     return make_pair(
         run_id,
@@ -265,10 +264,11 @@ def _pair(
             baseline=base.of(score)[rated],
             run=run.of(score)[there],
             clusters=loaded.clusters[rated],
-            groups={column: values[rated] for column, values in loaded.groups.items()},
+            kept=rated,
+            all_groups=loaded.groups,
         ),
         overlap,
-        outcomes,
+        loaded.outcomes[run_id],
         samples=(facts[loaded.baseline].samples, facts[run_id].samples),
         costs={
             "tokens": (_mean(base.tokens[rated]), _mean(run.tokens[there])),

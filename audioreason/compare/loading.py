@@ -112,7 +112,7 @@ class Loaded:
     item_ids: npt.NDArray[np.object_]  # the baseline's
     groups: dict[str, npt.NDArray[np.object_]]  # column -> the baseline's items' groups, as text
     clusters: Integers  # the baseline's
-    outcomes: pd.DataFrame  # run_id, side, outcome, n
+    outcomes: dict[str, pd.DataFrame]  # of each run and the baseline on what they share: side, outcome, n
     prompts_tried: int
 
     def kept(self, scores: Scores, split: str | None, without_errata: bool) -> Booleans:
@@ -158,8 +158,7 @@ def load(
     facts = {row["run_no"]: row for row in catalog.query(_FACTS, arguments).to_dict("records")}
     left_out = arguments["errata"] if without_errata else [""]
     outcomes = catalog.query(_OUTCOMES, arguments | {"errata": left_out})
-    names = {number: run_id for run_id, number in numbers.items()}
-    outcomes["run_id"] = outcomes["run_no"].map(names)
+    of = dict(tuple(outcomes.groupby("run_no")))
     items = _baseline_items(catalog, base)
     here = _facts(facts[base])
     return Loaded(
@@ -170,7 +169,7 @@ def load(
         item_ids=items["item_id"].to_numpy(dtype=object),
         groups={column: items[column].to_numpy(dtype=object) for column in COLUMNS},
         clusters=items["cluster"].to_numpy(dtype=np.int64),
-        outcomes=outcomes,
+        outcomes={run_id: of.get(number, outcomes[:0]) for run_id, number in numbers.items()},
         prompts_tried=catalog.prompts_tried(here.dataset),
     )
 

@@ -77,7 +77,21 @@ class Aligned:
     baseline: Floats
     run: Floats
     clusters: Integers
-    groups: dict[str, npt.NDArray[np.object_]]
+    kept: Booleans  # which of the baseline's items these are
+    all_groups: dict[str, npt.NDArray[np.object_]]  # of all of the baseline's items, by column
+
+    def groups(self, column: str) -> npt.NDArray[np.object_]:
+        """Each item's group, as text.
+
+        Raises:
+            RunError: if items have no such column.
+        """
+        if column not in self.all_groups:
+            raise RunError(
+                f"A difference cannot be split by {column!r}.",
+                f"Choose one of {', '.join(self.all_groups)}.",
+            )
+        return self.all_groups[column][self.kept]
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,16 +174,12 @@ class Pair:
 def _by(aligned: Aligned, column: str) -> pd.DataFrame:
     import pandas as pd
 
-    if column not in aligned.groups:
-        raise RunError(
-            f"A difference cannot be split by {column!r}.", f"Choose one of {', '.join(aligned.groups)}."
-        )
-    groups = aligned.groups[column]
-    layers = aligned.groups["layer"] if column == "subcategory" else None
+    groups = aligned.groups(column)
+    layers = aligned.groups("layer") if column == "subcategory" else None
     rows: list[dict[str, Any]] = []
     for name in sorted(set(groups), key=_natural):
         here = groups == name
-        found = paired_difference(aligned.baseline[here], aligned.run[here], aligned.clusters[here].tolist())
+        found = paired_difference(aligned.baseline[here], aligned.run[here], aligned.clusters[here])
         rows.append(
             {
                 "group": name,
@@ -209,13 +219,13 @@ def make_pair(
     remarks: list[str],
 ) -> Pair:
     """Compare two runs as if nothing else were compared; `labels` and `samples` are baseline's and run's."""
-    found = paired_difference(aligned.baseline, aligned.run, aligned.clusters.tolist())
+    found = paired_difference(aligned.baseline, aligned.run, aligned.clusters)
     several = max(samples) > 1
     grid = _grid(aligned)
     changes = aligned.run - aligned.baseline
     # with one sample this is the share of items that flip; with several, as much variance as that
     discordance = float((changes**2).mean()) if found.n else 0.0
-    spread = max(1.0, design_effect(changes, aligned.clusters.tolist())) if found.n else 1.0
+    spread = max(1.0, design_effect(changes, aligned.clusters)) if found.n else 1.0
     needed = required_items(effect, discordance, design_effect=spread) if found.n else 0
     return Pair(
         run_id=run_id,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audioreason.stats.intervals import Floats, _cluster_sums, clustered_interval
+from audioreason.stats.intervals import Clusters, Floats, _cluster_sums, _codes, clustered_interval
 
 EXACT_CLUSTERS = 16  # up to here all 2^n sign patterns are counted
 _FEW_SIZES = 24  # up to here drawing binomial counts is faster than drawing signs
@@ -33,9 +33,7 @@ class Difference:
         return self.p < 0.05
 
 
-def sign_flip(
-    differences: Sequence[float] | Floats, clusters: Sequence[object], draws: int = 10_000
-) -> float:
+def sign_flip(differences: Sequence[float] | Floats, clusters: Clusters, draws: int = 10_000) -> float:
     """Two-sided p of "the differences are symmetric about 0", flipping the sign of whole clusters.
 
     Exact up to 16 clusters that differ; beyond, Monte Carlo with a fixed seed and the +1 correction that
@@ -67,7 +65,7 @@ def sign_flip(
 
 
 def paired_difference(
-    a: Sequence[float] | Floats, b: Sequence[float] | Floats, clusters: Sequence[object], level: float = 0.95
+    a: Sequence[float] | Floats, b: Sequence[float] | Floats, clusters: Clusters, level: float = 0.95
 ) -> Difference:
     """B minus A over the same items: mean, clustered interval and sign-flip p.
 
@@ -87,7 +85,7 @@ def paired_difference(
         high=high,
         p=sign_flip(differences, clusters),
         n=first.size,
-        clusters=len(set(clusters)),
+        clusters=_codes(clusters)[1],
     )
 
 

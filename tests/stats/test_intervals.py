@@ -14,7 +14,9 @@ from audioreason.stats import (
     cluster_bootstrap,
     clustered_interval,
     clustered_standard_error,
+    clustered_wilson,
     design_effect,
+    paired_difference,
     shrunken,
     wilson,
 )
@@ -80,6 +82,34 @@ def test_clustered_error_beats_the_naive_one_where_clips_correlate() -> None:
     assert clustered / rounds >= 0.92
     assert bootstrap / rounds >= 0.90
     assert naive / rounds <= 0.85
+
+
+def test_clustered_wilson_is_wilson_when_every_item_has_its_own_clip() -> None:
+    for k in (0, 3, 19, 20):
+        assert clustered_wilson([1.0] * k + [0.0] * (20 - k), range(20)) == pytest.approx(wilson(k, 20))
+    assert clustered_wilson([], []) == (0.0, 1.0)
+
+
+def test_clustered_wilson_covers_where_clips_correlate_and_stays_in_range_where_they_all_agree() -> None:
+    random = np.random.default_rng(11)
+    clusters = np.repeat(np.arange(80), 3)
+    covered, rounds = 0, 600
+    for _ in range(rounds):
+        scores = (random.random(240) < np.repeat(random.beta(3, 0.6, 80), 3)).astype(float)
+        low, high = clustered_wilson(scores, clusters)
+        assert 0 <= low <= scores.mean() <= high <= 1
+        covered += low <= 3 / 3.6 <= high
+    assert 0.92 <= covered / rounds <= 0.98
+    # eight right items of two clips are worth two, not eight
+    assert clustered_wilson([1.0] * 8, np.repeat([1, 2], 4)) == pytest.approx(wilson(2, 2))
+
+
+def test_clusters_may_be_names_or_numbers() -> None:
+    scores = np.random.default_rng(5).random(40)
+    numbers = np.repeat(np.arange(20), 2)
+    names = [f"clip {k}" for k in numbers]
+    assert clustered_interval(scores, names) == pytest.approx(clustered_interval(scores, numbers))
+    assert paired_difference(scores, scores[::-1], names) == paired_difference(scores, scores[::-1], numbers)
 
 
 def test_clusters_that_agree_cost_their_whole_size() -> None:
