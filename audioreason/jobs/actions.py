@@ -20,8 +20,8 @@ from typing import Any
 from audioreason.errors import JobError, WorkspaceError
 from audioreason.jobs import rows as table
 from audioreason.jobs.kinds import Kind, Plan, find_kind
-from audioreason.jobs.processes import belonging, holds_lock, kill
-from audioreason.jobs.queue import ask_to_stop, reconcile, settle, start
+from audioreason.jobs.processes import holds_lock, kill
+from audioreason.jobs.queue import ask_to_stop, members_of, reconcile, settle, start
 from audioreason.jobs.redact import leaked
 from audioreason.jobs.rows import Row, queue_table
 from audioreason.jobs.spec import JobSpec, ending_on_disk, job_folder, new_job_id, read_spec, write_spec
@@ -145,7 +145,7 @@ def stop(workspace: Workspace, job_id: str, *, now: bool = False) -> list[str]:
             else:
                 ask_to_stop(connection, row, "stop")
                 if now:
-                    kill(belonging(row.token, row.pid, row.started))
+                    kill(members_of(workspace, row))
     reconcile(workspace)
     return [row.id for row in active]
 

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from audioreason.errors import WorkspaceError
+from audioreason.jobs.processes import BEAT, clock
 from audioreason.jobs.redact import redact
 from audioreason.jobs.spec import Ending, JobState, Phase, read_state, write_state
 from audioreason.workspace import JsonlWriter
@@ -45,7 +46,7 @@ class JobProgress:
         self.attempt = attempt
         before = read_state(folder)
         now = time.time()
-        self._state = JobState(token=token, attempt=attempt, began=now, updated=now)
+        self._state = JobState(token=token, attempt=attempt, began=now, updated=now, clock=clock())
         self._state.phases = [_closed(phase, before) for phase in before.phases] if before else []
         self._lock = threading.RLock()
         self._stop = threading.Event()
@@ -134,7 +135,7 @@ class JobProgress:
             self._state.ended, self._state.ending, self._state.result = now, ending, result
             self._state.error, self._state.hint = redact(error), redact(hint)
             self._state.ready, self._state.eta = False, None
-            self._state.updated = now
+            self._state.updated, self._state.clock = now, clock()
             if self._metrics is not None:
                 self._metrics.close()
             write_state(self.folder, self._state)
@@ -148,12 +149,15 @@ class JobProgress:
         self._changed.set()
 
     def _write_on(self) -> None:
-        """Write what changed at once, and then nothing for a while."""
-        while self._changed.wait() and not self._over.is_set():
+        """Write what changed at once, and then nothing for a while; without news, now and then."""
+        while not self._over.is_set():
+            if not self._changed.wait(BEAT):
+                self._touch(time.time())  # a sign of life, though nothing is new
             with self._lock:
                 if self._over.is_set():
                     return
                 self._changed.clear()
+                self._state.clock = clock()
                 try:
                     write_state(self.folder, self._state)
                     self._told_full = False

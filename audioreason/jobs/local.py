@@ -14,7 +14,7 @@ from pathlib import Path
 
 from audioreason.errors import JobError
 from audioreason.jobs.machine import GPU_LIST_VARIABLE, gpu_ids
-from audioreason.jobs.processes import TOKEN_VARIABLE, start_time
+from audioreason.jobs.processes import TOKEN_VARIABLE, identity
 from audioreason.workspace import Workspace
 
 # no library that a job uses calls home
@@ -29,10 +29,8 @@ _children: list[subprocess.Popen[bytes]] = []
 _children_lock = threading.Lock()
 
 
-def spawn(
-    workspace: Workspace, folder: Path, token: str, gpus: Sequence[str], where: str
-) -> tuple[int, float]:
-    """Start the worker of the job in `folder`; returns its pid and creation time.
+def spawn(workspace: Workspace, folder: Path, token: str, gpus: Sequence[str], where: str) -> tuple[int, str]:
+    """Start the worker of the job in `folder`; returns its pid and identity.
 
     Its output goes to log.txt. It sees the GPUs leased to it and no other. Keys reach it through the
     environment alone. `where` becomes its current folder, the workspace's if that is gone.
@@ -67,7 +65,7 @@ def spawn(
         ) from error
     with _children_lock:
         _children.append(process)
-    return process.pid, start_time(process.pid) or 0.0
+    return process.pid, identity(process.pid) or ""
 
 
 def reap() -> None:

@@ -21,7 +21,7 @@ from audioreason.errors import JobError
 from audioreason.jobs import rows as table
 from audioreason.jobs.local import reap, spawn
 from audioreason.jobs.machine import cpu_slots, gpu_ids
-from audioreason.jobs.processes import belonging, holds_lock, is_same, kill, terminate
+from audioreason.jobs.processes import belonging, holds_lock, is_same, kill, of_this_boot, terminate
 from audioreason.jobs.rows import Row, queue_table
 from audioreason.jobs.spec import JobState, job_folder, read_spec, read_state
 from audioreason.workspace import Workspace
@@ -61,13 +61,20 @@ def settle(workspace: Workspace, connection: sqlite3.Connection) -> None:
             if starting and (row.stop_asked is None or now <= row.stop_asked + row.grace):
                 continue
         # the worker itself has become a reconciler by now, unless it died or must: ending it loses nothing
-        if kill(belonging(row.token, row.pid, row.started)):
+        if kill(members_of(workspace, row)):
             table.update(
                 connection, row.id, reason="A process of this job cannot be ended; its GPUs stay taken."
             )
             continue
         state = read_state(folder)
         settle_one(workspace, connection, row, state if state and state.token == row.token else None, now)
+
+
+def members_of(workspace: Workspace, row: Row) -> list[psutil.Process]:
+    """Every process of a job's present attempt but the caller."""
+    state = read_state(job_folder(workspace, row.id))
+    own = state is not None and state.token == row.token
+    return belonging(row.token, row.pid, row.started, state.clock if state and own else None)
 
 
 def settle_one(
@@ -96,7 +103,7 @@ def settle_one(
 def _why_gone(workspace: Workspace, row: Row) -> str:
     if shutil.disk_usage(workspace.root).free < _FULL_DISK:
         return f"It ended, and the disk of {workspace.root} is full. Free some space; resume continues it."
-    if row.began is not None and psutil.boot_time() > row.began:
+    if row.started is not None and not of_this_boot(row.started):
         return "The machine was restarted while it ran. Resume continues it."
     return "Its process ended without a word (killed, or out of memory). Resume continues it."
 

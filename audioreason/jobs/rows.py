@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     id TEXT PRIMARY KEY, kind TEXT NOT NULL, title TEXT NOT NULL, parent TEXT, priority INTEGER NOT NULL,
     gpus INTEGER NOT NULL, cpus INTEGER NOT NULL, preemptible INTEGER NOT NULL, after TEXT NOT NULL,
     grace REAL NOT NULL, created REAL NOT NULL, state TEXT NOT NULL, wanted TEXT NOT NULL DEFAULT 'run',
-    attempt INTEGER NOT NULL DEFAULT 0, token TEXT NOT NULL DEFAULT '', pid INTEGER, started REAL,
+    attempt INTEGER NOT NULL DEFAULT 0, token TEXT NOT NULL DEFAULT '', pid INTEGER, started TEXT,
     gpu_ids TEXT NOT NULL DEFAULT '[]', began REAL, ended REAL, stop_asked REAL,
     reason TEXT NOT NULL DEFAULT ''
 )
@@ -37,8 +37,8 @@ class Row:
     """One job as the queue sees it; times are seconds since 1970.
 
     `state` of a `group` is derived from its children. `token` names one attempt: its worker and everything
-    that it started carry it in their environment. `pid` and `started` (its creation time) identify the
-    worker; `gpu_ids` are the GPUs leased to it. `reason` says why it waits or how it ended.
+    that it started carry it in their environment. `pid` and `started` (see `processes.identity`)
+    identify the worker; `gpu_ids` are the GPUs leased to it. `reason` says why it waits or how it ended.
     """
 
     id: str
@@ -57,7 +57,7 @@ class Row:
     attempt: int
     token: str
     pid: int | None
-    started: float | None
+    started: str | None
     gpu_ids: tuple[str, ...]
     began: float | None
     ended: float | None

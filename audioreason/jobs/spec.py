@@ -78,13 +78,14 @@ class JobState(BaseModel):
     """`state.json`: written only by the worker whose `token` it carries; times are seconds since 1970.
 
     `ending` is None until the work is over. `rate` is units a second, `eta` seconds to go, None if unknown.
-    `ready` is True while a server answers.
+    `ready` is True while a server answers. `clock` is when `updated` was, on `processes.clock`.
     """
 
     token: str
     attempt: int = 1
     began: float
     updated: float
+    clock: float | None = None
     ended: float | None = None
     ending: Ending | None = None
     phase: str = ""

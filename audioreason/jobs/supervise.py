@@ -21,7 +21,7 @@ from typing import IO
 
 from audioreason.errors import JobError
 from audioreason.jobs.live import JobProgress
-from audioreason.jobs.processes import TOKEN_VARIABLE, belonging, kill
+from audioreason.jobs.processes import TOKEN_VARIABLE, belonging, identity, kill
 
 log = logging.getLogger("audioreason.jobs")
 
@@ -152,14 +152,15 @@ class Supervisor:
             reader.join(2)
 
     def _end(self, process: subprocess.Popen[str]) -> None:
-        """SIGTERM to the server, SIGKILL to whatever is left of it; the token tells what belongs to it."""
+        """SIGTERM to the server, SIGKILL to whatever is left of it; token and session tell what belongs to it."""
         if process.poll() is None:
             process.terminate()
             try:
                 process.wait(self._stop_seconds)
             except subprocess.TimeoutExpired:
                 log.warning("%s did not stop within %.0f s and is killed", self._name, self._stop_seconds)
-        rest = belonging(os.environ.get(TOKEN_VARIABLE, ""), None, None)
+        me = os.getpid()
+        rest = belonging(os.environ.get(TOKEN_VARIABLE, ""), me, identity(me))
         if rest and process.poll() is not None:  # its children get a moment once it has gone
             deadline = time.monotonic() + 1.0
             while rest and time.monotonic() < deadline:

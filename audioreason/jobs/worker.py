@@ -53,13 +53,13 @@ def main(arguments: list[str]) -> int:
 def _claim(workspace: Workspace, job_id: str, token: str) -> tuple[int, float] | None:
     """Attempt and grace time, once the queue has confirmed that this process is the job's worker."""
     from audioreason.jobs import rows
-    from audioreason.jobs.processes import start_time
+    from audioreason.jobs.processes import identity
 
     with rows.queue_table(workspace) as connection:
         row = rows.row(connection, job_id)
         if row is None or row.state != "running" or row.token != token:
             return None
-        rows.update(connection, job_id, pid=os.getpid(), started=start_time(os.getpid()))
+        rows.update(connection, job_id, pid=os.getpid(), started=identity(os.getpid()))
         return row.attempt, row.grace
 
 

@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 from audioreason.jobs import rows as table
-from audioreason.jobs.processes import TOKEN_VARIABLE, belonging, kill
+from audioreason.jobs.processes import TOKEN_VARIABLE, kill
+from audioreason.jobs.queue import members_of
 from audioreason.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,7 +39,7 @@ def everyone(workspace: Workspace) -> list[psutil.Process]:
     """Every process of any job of this workspace, workers and what they started."""
     found = {}
     for row in table.peek(workspace):
-        for process in belonging(row.token, row.pid, row.started):
+        for process in members_of(workspace, row):
             found[process.pid] = process
     for process in psutil.process_iter():
         try:

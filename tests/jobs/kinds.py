@@ -32,6 +32,7 @@ class CountSpec(BaseModel):
     part: int = 0
     fail: str = ""
     child: bool = False
+    disguised: bool = False
     stubborn: bool = False
     file_limit: int = 0
     print_environment: bool = False
@@ -50,6 +51,9 @@ def run(spec: CountSpec, workspace: Workspace, progress: JobProgress) -> dict[st
         for session in (False, True):
             child = subprocess.Popen([sys.executable, "-c", STUBBORN], start_new_session=session)
             (progress.folder / f"child-{session}").write_text(str(child.pid))
+    if spec.disguised:
+        hidden = subprocess.Popen([sys.executable, "-c", STUBBORN], env={}, process_group=0)
+        (progress.folder / "disguised").write_text(str(hidden.pid))
     if spec.stubborn:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with JsonlWriter(out) as writer:

@@ -11,13 +11,12 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from audioreason.errors import JobError
 from audioreason.jobs import actions, processes
 from audioreason.jobs import rows as table
-from audioreason.jobs.queue import reconcile
+from audioreason.jobs.queue import members_of, reconcile
 from audioreason.jobs.rows import queue_table
 from audioreason.jobs.watch import job, list_jobs, tail_log
 from audioreason.workspace import Workspace
@@ -62,7 +61,7 @@ def kill_at_a_random_moment(workspace: Workspace, victims: str, moment: float) -
     time.sleep(moment)
     row = next(iter(table.peek(workspace)), None)
     if victims in ("worker", "both") and row is not None and row.pid is not None:
-        for process in processes.belonging(row.token, row.pid, row.started):
+        for process in members_of(workspace, row):
             process.kill()
     if victims in ("parent", "both"):
         parent.kill()
@@ -107,16 +106,15 @@ def test_kills_at_twenty_random_moments(
     kill_at_a_random_moment(workspace, chance.choice(["worker", "parent", "both"]), chance.uniform(0.2, 1.6))
 
 
-def test_after_a_reboot_what_ran_is_a_crash_and_what_waited_starts(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_after_a_reboot_what_ran_is_a_crash_and_what_waited_starts(workspace: Workspace) -> None:
     ran = actions.submit(workspace, "count", {"count": 30, "cpus": 2})
     waited = actions.submit(workspace, "count", {"count": 2})
     until_counted(workspace, ran, 3)
     for process in everyone(workspace):
         process.kill()
     until(lambda: not everyone(workspace))
-    monkeypatch.setattr(psutil, "boot_time", lambda: time.time() + 1)
+    with queue_table(workspace) as connection:
+        table.update(connection, ran, started="another-boot/4711")
     assert "restarted" in until_state(workspace, ran, "crashed").reason
     until_state(workspace, waited, "finished")
     actions.resume(workspace, ran)
@@ -137,7 +135,10 @@ def test_a_pid_that_now_belongs_to_a_stranger_is_left_alone(workspace: Workspace
         reconcile(workspace)
         assert job(workspace, job_id).state == "stopped"
         assert stranger.poll() is None
-        assert not processes.terminate(stranger.pid, (processes.start_time(stranger.pid) or 0) - 5)
+        boot, tick = str(processes.identity(stranger.pid)).split("/")
+        for other in (f"{boot}/{int(tick) - 1}", f"another-boot/{tick}"):
+            assert not processes.terminate(stranger.pid, other)
+            assert not processes.belonging("", stranger.pid, other, processes.clock())
         assert stranger.poll() is None
         stranger.kill()
 
@@ -174,6 +175,53 @@ def test_children_that_outlive_a_crash_are_ended_before_the_gpu_is_free(
     assert not any(gone(child) for child in children)
     until_state(workspace, job_id, "crashed")
     assert all(gone(child) for child in children)
+
+
+def test_a_child_that_wrote_over_its_environment_is_ended_with_its_dead_worker(workspace: Workspace) -> None:
+    """As vLLM's processes do; only their session tells whose they are, once the worker has died."""
+    job_id = actions.submit(workspace, "count", {"count": 2000, "disguised": True})
+    until_counted(workspace, job_id, 3)
+    child = int((workspace.jobs / job_id / "disguised").read_text())
+    until(lambda: not Path(f"/proc/{child}/environ").read_bytes())
+    os.kill(worker(workspace, job_id) or 0, signal.SIGKILL)
+    until(lambda: job(workspace, job_id).state == "crashed")
+    assert not gone(child)
+    until_state(workspace, job_id, "crashed")
+    assert gone(child)
+
+
+def test_a_session_whose_number_was_given_away_is_a_strangers() -> None:
+    """Its leader is dead, as after a worker's death; when its member began tells that it is not the job's."""
+    code = "import subprocess; print(subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL).pid)"
+    leader = subprocess.Popen(
+        [sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE, text=True
+    )
+    member = int(leader.communicate()[0])
+    boot, _, tick = str(processes.identity(member)).partition("/")
+    began = int(tick) / os.sysconf("SC_CLK_TCK")
+
+    def found(started: str, last_alive: float | None) -> list[int]:
+        return [process.pid for process in processes.belonging("", leader.pid, started, last_alive)]
+
+    earlier = f"{boot}/{int(tick) - 100}"
+    assert found(earlier, began + 1) == [member]
+    assert found(earlier, began - 3 * processes.BEAT) == []  # the worker was long dead when it began
+    assert found(f"another-boot/{int(tick) - 100}", began + 1) == []
+    assert found(earlier, None) == []
+    os.kill(member, signal.SIGKILL)
+
+
+def test_setting_the_clock_makes_no_worker_a_stranger(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = actions.submit(workspace, "count", {"count": 200})
+    until_counted(workspace, job_id, 3)
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() - 7200)
+    pid, started = next((row.pid, row.started) for row in table.peek(workspace))
+    assert processes.is_same(pid, started) and job(workspace, job_id).state == "running"
+    actions.stop(workspace, job_id)
+    assert "stopped at" in until_state(workspace, job_id, "stopped").reason
 
 
 def test_stop_now_does_not_wait(workspace: Workspace) -> None:
