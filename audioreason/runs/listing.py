@@ -34,6 +34,7 @@ SORTS: Mapping[str, str] = {
     "tokens": "p.completion_tokens",
     "seconds": "p.seconds",
     "thinking": "p.thinking_chars",
+    "length": "p.thinking_chars + p.answer_chars",
 }
 # a filter's single value -> SQL
 _SINGLE = {"choice": "p.choice", "gold": "i.gold", "strict": "p.strict", "official": "p.official"}
@@ -43,7 +44,10 @@ _LONGEST_LINE = 64 << 20  # bytes of one JSONL line that a text search reads
 @dataclass(frozen=True)
 class Filter:
     """Which predictions; an empty tuple or None means any. `text` is searched for, whatever its case, in
-    answers, reasoning and questions; `choice` and `gold` are indexes; `part` is explore, sealed, train ...
+    answers, reasoning and questions; `choice` and `gold` are indexes, `given_text` and `gold_text` texts of
+    choices; `part` is explore, sealed, train ... Ranges include their low end and not their high one:
+    `agreement` is the share of the item's answered samples that make its commonest choice, `chars` counts
+    reasoning and answer. `only` are (item id, sample), `without` ids of items.
     """
 
     runs: tuple[str, ...] = ()
@@ -59,6 +63,12 @@ class Filter:
     strict: bool | None = None
     official: bool | None = None
     text: str = ""
+    gold_text: str = ""
+    given_text: str = ""
+    agreement: tuple[float | None, float | None] = (None, None)
+    chars: tuple[int | None, int | None] = (None, None)
+    only: tuple[tuple[str, int], ...] | None = None
+    without: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -212,6 +222,29 @@ def _conditions(catalog: Catalog, where: Filter) -> tuple[list[str], dict[str, A
         if value is not None:
             clauses.append(f"{column} = ${name}")
             arguments[name] = value
+    for name, column in {
+        "gold_text": "i.choices[i.gold + 1]",
+        "given_text": "i.choices[p.choice + 1]",
+    }.items():
+        if value := getattr(where, name):
+            clauses.append(f"{column} = ${name}")
+            arguments[name] = value
+    clauses += _range("p.thinking_chars + p.answer_chars", where.chars)
+    if where.agreement != (None, None):
+        scope = "" if numbers is None else f"AND run_no IN ({', '.join(map(str, numbers)) or 'NULL'})"
+        inside = " AND ".join(_range("agreement", where.agreement))
+        of_items = AGREEMENT.format(scope=scope)
+        agreeing = f"SELECT (run_no, item_no) FROM ({of_items}) WHERE {inside}"  # noqa: S608 - numbers
+        clauses.append(f"(p.run_no, p.item_no) IN ({agreeing})")
+    if where.only is not None:
+        clauses.append("(i.item_id, p.sample) IN (SELECT (unnest($only_items), unnest($only_samples)))")
+        arguments |= {
+            "only_items": [item_id for item_id, _ in where.only],
+            "only_samples": [sample for _, sample in where.only],
+        }
+    if where.without:
+        clauses.append("i.item_id NOT IN (SELECT unnest($without))")
+        arguments["without"] = sorted(where.without)
     if where.text:
         hits = _search(catalog, where.text, numbers)
         clauses.append(
@@ -225,6 +258,22 @@ def _conditions(catalog: Catalog, where: Filter) -> tuple[list[str], dict[str, A
             "hit_samples": [hit[2] for hit in hits],
         }
     return clauses, arguments
+
+
+# the share of each item's answered samples that make its commonest choice
+AGREEMENT = """
+SELECT run_no, item_no, max(n) / sum(n) AS agreement FROM (
+    SELECT run_no, item_no, choice, count(*) AS n FROM predictions
+    WHERE outcome <> 'server_error' {scope} GROUP BY ALL) GROUP BY ALL
+"""
+
+
+def _range(column: str, bounds: tuple[float | None, float | None]) -> list[str]:
+    """Conditions that a number is at least the first bound and below the second."""
+    low, high = bounds
+    return [
+        f"{column} {sign} {float(bound)}" for sign, bound in ((">=", low), ("<", high)) if bound is not None
+    ]
 
 
 def _search(catalog: Catalog, text: str, runs: list[int] | None) -> list[tuple[int, str, int]]:
