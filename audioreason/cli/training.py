@@ -1,4 +1,4 @@
-"""Commands that change models: train, merge."""
+"""Commands that change models: teach (write a training file), train, merge."""
 
 from __future__ import annotations
 
@@ -19,8 +19,38 @@ Model = Annotated[Path | None, typer.Option(help="Model folder (default: the emb
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the program."""
+    app.command("teach")(teach)
     app.command("train")(train)
     app.command("merge")(merge)
+
+
+def teach(
+    dataset: Annotated[str, typer.Argument(help="Dataset whose right answers shall be learned.")],
+    prompt: Annotated[str, typer.Option(help="What is asked, a name or a file.")] = "baseline",
+    split: Annotated[str | None, typer.Option(help="Only this split of the dataset.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the file (default: the dataset's).")] = None,
+) -> None:
+    """Write a training file from the gold answers of a dataset: answers without reasoning, to begin with."""
+    from audioreason.errors import ItemError
+    from audioreason.items import load_dataset
+    from audioreason.items.guard import check_training
+    from audioreason.items.splits import split_items
+    from audioreason.prompts import load_prompt
+    from audioreason.train.data import gold_examples, write_examples
+
+    workspace = Workspace.open()
+    found = load_dataset(workspace, dataset)
+    path = workspace.root / "training" / f"{name or found.info.name}.jsonl"
+    if path.exists():
+        raise ItemError(f"There is a training file {path} already.", "Give another with --name.")
+    asked = load_prompt(prompt, [workspace.prompts])
+    items = split_items(found, split)
+    with terminal_progress() as progress:
+        report = check_training(found, workspace, items, "they are only looked for", progress)
+    taken = {hit.item_id for hit in report.hits}
+    count = write_examples(path, gold_examples(found, [i for i in items if i.id not in taken], asked))
+    left_out = f"; {len(taken)} items are left out, because a benchmark has them" if taken else ""
+    remark(f"{count} examples are in {path}{left_out}.")
 
 
 def train(

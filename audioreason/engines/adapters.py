@@ -11,6 +11,7 @@ folder too, onto an unquantised model. Knows nothing about training.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import shutil
 from dataclasses import dataclass
@@ -289,6 +290,9 @@ def _from_peft(name: str, value: torch.Tensor, shape: tuple[int, ...]) -> torch.
 
 
 def _peft() -> Any:
+    logging.getLogger("bitsandbytes").setLevel(
+        logging.ERROR
+    )  # peft imports it, and it misses kernels on a CPU
     try:
         import peft
     except ImportError as error:

@@ -20,10 +20,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from audioreason.engines.features import audio_token_count, frame_count
 from audioreason.engines.tokens import ChatTokenizer, Turn
 from audioreason.errors import ItemError
+from audioreason.evaluate import render_for
 from audioreason.items import Dataset, load_dataset
 from audioreason.items.clips import read_clip
 from audioreason.items.guard import GuardReport, check_training
+from audioreason.items.schema import Item
 from audioreason.progress import Progress, Quiet
+from audioreason.prompts import Prompt
 from audioreason.workspace import Workspace, write_atomic
 
 _POOL = 32  # steps whose rows are sorted by length together
@@ -54,6 +57,36 @@ def write_examples(path: Path, examples: Iterable[Example]) -> int:
     lines = [example.model_dump_json() for example in examples]
     write_atomic(path, "".join(f"{line}\n" for line in lines))
     return len(lines)
+
+
+def gold_examples(dataset: Dataset, items: Iterable[Item], prompt: Prompt) -> list[Example]:
+    """What a prompt asks about each item, and the right choice as the whole answer.
+
+    The simplest thing to learn from: it teaches answers, not reasoning. `ANSWER:` stands before the choice
+    where the prompt asks for sections.
+
+    Raises:
+        ItemError: if an item has no gold choice.
+        PromptError: if the prompt cannot be rendered for an item.
+    """
+    lead = "ANSWER: " if "ANSWER" in prompt.sections else ""
+    examples = []
+    for item in items:
+        if item.gold is None:
+            raise ItemError(
+                f"The item {item.id} has no gold choice.", "Take it out of the dataset, or give it an answer."
+            )
+        asked = render_for(prompt, item)
+        examples.append(
+            Example(
+                dataset=dataset.info.name,
+                item_id=item.id,
+                system=asked.system,
+                user=asked.user,
+                answer=lead + item.choices[item.gold],
+            )
+        )
+    return examples
 
 
 def read_examples(path: Path) -> list[Example]:

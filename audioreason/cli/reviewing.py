@@ -1,0 +1,242 @@
+"""Why runs fail, from the command line: errors, annotate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from audioreason.cli.output import Json, either, emit_table, percent, remark
+from audioreason.errors import RunError
+from audioreason.workspace import Workspace, write_atomic
+
+annotations = typer.Typer(no_args_is_help=True, help="Tags, notes and errata: give, list, take back, export.")
+
+Run = Annotated[str, typer.Argument(help="A run's name, as `audioreason runs` lists it.")]
+ItemId = Annotated[str, typer.Argument(help="An item's id.")]
+Sample = Annotated[int, typer.Option(help="Which sample of the item.", min=0)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the main program."""
+    app.command()(errors)
+    app.add_typer(annotations, name="annotate")
+
+
+def errors(
+    run: Run,
+    by: Annotated[
+        Literal["subcategory", "layer", "modality", "language", "difficulty", "family"],
+        typer.Option(help="What to group the figures by."),
+    ] = "subcategory",
+    outcome: Annotated[
+        str | None,
+        typer.Option(help="List the predictions of this outcome, e.g. wrong, unresolved, truncated, looped."),
+    ] = None,
+    group: Annotated[str | None, typer.Option(help="Only this group.")] = None,
+    tag: Annotated[str | None, typer.Option(help="List only predictions with this tag.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only this part of the items, e.g. explore.")] = None,
+    confused: Annotated[bool, typer.Option(help="List what is taken for what.")] = False,
+    without_errata: Annotated[bool, typer.Option(help="Leave out items marked wrong or ambiguous.")] = False,
+    limit: Annotated[int, typer.Option(help="How many predictions to list.", min=1)] = 50,
+    json: Json = False,
+) -> None:
+    """Say where a run fails: outcomes by group, or the failures themselves."""
+    from audioreason.review import Annotations, explorer
+    from audioreason.runs import Catalog, Filter, records
+
+    workspace = Workspace.open()
+    catalog, book = Catalog(workspace), Annotations(workspace)
+    split = None if split == "full" else split
+    left_out: frozenset[str] = frozenset()
+    if without_errata:
+        row = next((row for row in records(catalog.runs()) if row["run_id"] == run), None)
+        left_out = frozenset(book.errata(row["dataset"])) if row else left_out
+    if confused:
+        pairs = [vars(one) for one in explorer.confusions(catalog, run, split, left_out)]
+        either(json, pairs, lambda: _print_confusions(pairs))
+        return
+    if outcome is not None or tag is not None:
+        where: dict[str, Any] = {"outcome": (outcome,)} if outcome else {}
+        if group is not None:
+            where[_filterable(by)] = (group,)
+        if tag is not None:
+            where["only"] = explorer.tagged(book, run, tag)
+        if split is not None:
+            where["part"] = (split,)
+        page = explorer.find(catalog, Filter(runs=(run,), without=left_out, **where), limit=limit)
+        rows = records(page.rows)
+        either(json, {"total": page.total, "predictions": rows}, lambda: _print_list(rows, page.total))
+        return
+    if by == "subcategory":
+        figures = explorer.overview(catalog, run, split, left_out)
+        table = [
+            {"group": g.name, "layer": g.layer, "n": g.strict.n, "strict": g.strict.value}
+            | {"low": g.strict.low, "high": g.strict.high, "outcomes": dict(g.outcomes)}
+            for g in figures.groups
+        ]
+    else:
+        if left_out:
+            raise RunError("Errata can be left out of figures by subcategory only.", "Use --by subcategory.")
+        table = _by(catalog, run, by, split)
+    if group is not None:
+        table = [row for row in table if row["group"] == group]
+    either(json, table, lambda: _print_groups(table))
+
+
+def _by(catalog: Any, run: str, by: str, split: str | None) -> list[dict[str, Any]]:
+    from audioreason.runs import records
+
+    outcomes: dict[str, dict[str, int]] = {}
+    for row in records(catalog.outcomes_by(run, by, split)):
+        outcomes.setdefault(row["group"], {})[row["outcome"]] = row["n"]
+    return [
+        {"group": row["group"], "n": row["n"], "strict": row["strict"], "low": row["strict_low"]}
+        | {"high": row["strict_high"], "outcomes": outcomes.get(row["group"], {})}
+        for row in records(catalog.accuracy_by(run, by, split))
+    ]
+
+
+def _filterable(by: str) -> str:
+    if by not in ("subcategory", "layer", "modality", "language"):
+        raise RunError(
+            f"Predictions cannot be listed by {by}.", "Use --by subcategory, layer, modality or language."
+        )
+    return by
+
+
+def _print_groups(table: list[dict[str, Any]]) -> None:
+    names = sorted({name for row in table for name in row["outcomes"]})
+    emit_table(
+        ("group", "n", "strict", "95%", *(name.replace("_", " ") for name in names)),
+        [
+            (row["group"], row["n"], percent(row["strict"]), _interval(row))
+            + tuple(row["outcomes"].get(name, "") for name in names)
+            for row in table
+        ],
+        right=("n", "strict", "95%", *(name.replace("_", " ") for name in names)),
+    )
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    return "" if row["low"] is None else f"{100 * row['low']:.1f}–{100 * row['high']:.1f}"
+
+
+def _print_list(rows: list[dict[str, Any]], total: int) -> None:
+    emit_table(
+        ("item", "sample", "outcome", "given", "gold", "question"),
+        [
+            (
+                row["item_id"],
+                row["sample"],
+                row["outcome"],
+                row["choice_text"],
+                row["answer"],
+                row["question"][:80],
+            )
+            for row in rows
+        ],
+        right=("sample",),
+    )
+    if total > len(rows):
+        remark(f"{len(rows):,} of {total:,}; --limit shows more.")
+
+
+def _print_confusions(pairs: list[dict[str, Any]]) -> None:
+    emit_table(
+        ("gold", "given", "predictions", "items"),
+        [(pair["gold"], pair["given"], pair["n"], pair["items"]) for pair in pairs],
+        right=("predictions", "items"),
+    )
+
+
+@annotations.command("tag")
+def tag_prediction(
+    run: Run,
+    item: ItemId,
+    tag: Annotated[str, typer.Argument(help="A tag; a new one joins the list.")],
+    sample: Sample = 0,
+    remove: Annotated[bool, typer.Option(help="Take the tag away.")] = False,
+) -> None:
+    """Give a prediction a tag."""
+    _known(run, item, sample)
+    _book().set_tag(run, item, sample, tag, not remove)
+
+
+@annotations.command("note")
+def note(
+    run: Run,
+    item: ItemId,
+    text: Annotated[str, typer.Argument(help="The note; an empty text removes it.")],
+    sample: Sample = 0,
+) -> None:
+    """Write a note on a prediction."""
+    _known(run, item, sample)
+    _book().set_note(run, item, sample, text)
+
+
+@annotations.command("erratum")
+def erratum(
+    dataset: Annotated[str, typer.Argument(help="The dataset that the item belongs to.")],
+    item: ItemId,
+    kind: Annotated[
+        Literal["wrong", "ambiguous", "none"], typer.Argument(help="What is the matter; none unmarks it.")
+    ],
+    note: Annotated[str, typer.Option(help="Why.")] = "",
+) -> None:
+    """Mark an item of a dataset as wrong or ambiguous."""
+    from audioreason.items import load_dataset
+
+    load_dataset(Workspace.open(), dataset)[item]
+    _book().mark(dataset, item, None if kind == "none" else kind, note)
+
+
+@annotations.command("list")
+def list_tags(json: Json = False) -> None:
+    """List the tags and how often each was given."""
+    tags = [vars(tag) for tag in _book().tags()]
+    either(
+        json,
+        tags,
+        lambda: emit_table(
+            ("tag", "key", "given"),
+            [(tag["name"], tag["key"], tag["count"]) for tag in tags],
+            right=("key", "given"),
+        ),
+    )
+
+
+@annotations.command("undo")
+def undo() -> None:
+    """Take back the last step that was made from the command line."""
+    undone = _book().undo()
+    remark(f"Undone: {undone}" if undone else "There is nothing to undo.")
+
+
+@annotations.command("export")
+def export(
+    format: Annotated[Literal["csv", "jsonl", "md"], typer.Option(help="The file's form.")] = "csv",
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="A file (default: print it).")] = None,
+) -> None:
+    """Write every tag, note and erratum of the workspace."""
+    text = _book().export(format)
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        write_atomic(output, text)
+        remark(f"Wrote {output}.")
+
+
+def _book() -> Any:
+    from audioreason.review import Annotations
+
+    return Annotations(Workspace.open(), actor="command line")
+
+
+def _known(run: str, item: str, sample: int) -> None:
+    """Raises RunError unless the run has this prediction: a typo must not become an annotation."""
+    from audioreason.runs import Catalog
+
+    Catalog(Workspace.open()).one_prediction(run, item, sample)
