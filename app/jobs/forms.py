@@ -200,7 +200,7 @@ def _training(label: str, value: Any, key: str, help_text: str | None, values: M
 
 def _adapter(label: str, value: Any, key: str, help_text: str | None, values: Mapping[str, Any]) -> str:
     folders = session.workspace().adapters.glob("*/adapter_config.json")
-    return _or_typed(label, sorted(file.parent.name for file in folders), value, key, help_text)
+    return _or_typed(label, sorted(str(file.parent) for file in folders), value, key, help_text)
 
 
 def _or_typed(label: str, known: Sequence[str], value: Any, key: str, help_text: str | None) -> str:
@@ -216,6 +216,7 @@ def _or_typed(label: str, known: Sequence[str], value: Any, key: str, help_text:
         help=help_text,
         accept_new_options=True,
         placeholder="none",
+        format_func=lambda option: option.rpartition("/")[2],
     )
     return (chosen or "").strip()
 

@@ -14,7 +14,7 @@ from audioreason.jobs.actions import delete, submit, wait_until_over
 from audioreason.jobs.watch import job, list_jobs
 from audioreason.runs.record import run_folder
 from tests.browser.conftest import HEARD, Lab, opened
-from tests.servers import Text
+from tests.servers import Text, closed_port
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +67,7 @@ def test_a_stopped_job_is_resumed_where_it_was(page: Page, lab: Lab) -> None:
     assert len(answered(lab, job_id)) == 12
 
 
+@pytest.mark.slow
 def test_an_unknown_dataset_is_one_sentence_and_start_waits(page: Page, lab: Lab) -> None:
     page.goto(lab.address("launch"), wait_until="domcontentloaded")
     page.get_by_role("combobox", name="Preset").click()
@@ -76,6 +77,7 @@ def test_an_unknown_dataset_is_one_sentence_and_start_waits(page: Page, lab: Lab
     assert list_jobs(lab.workspace) == []
 
 
+@pytest.mark.slow
 def test_delete_says_first_what_goes(page: Page, lab: Lab) -> None:
     job_id = submit(lab.workspace, "evaluate", {"dataset": "bells", "limit": 2})
     assert wait_until_over(lab.workspace, job_id, 60)
@@ -88,6 +90,7 @@ def test_delete_says_first_what_goes(page: Page, lab: Lab) -> None:
     assert len(answered(lab, job_id)) == 2
 
 
+@pytest.mark.slow
 def test_duplicate_brings_the_settings_to_the_form(page: Page, lab: Lab) -> None:
     job_id = submit(lab.workspace, "evaluate", {"dataset": "bells", "limit": 3, "seeds": [4]})
     assert wait_until_over(lab.workspace, job_id, 60)
@@ -110,3 +113,52 @@ def answered(lab: Lab, job_id: str) -> Counter[str]:
         time.sleep(0.1)
     lines = (folder / "predictions.jsonl").read_bytes().splitlines()
     return Counter(orjson.loads(line)["item_id"] for line in lines)
+
+
+def test_the_log_is_filtered_by_level_and_by_words(page: Page, lab: Lab) -> None:
+    nowhere = f"http://127.0.0.1:{closed_port()}/v1"
+    job_id = submit(lab.workspace, "evaluate", {"dataset": "bells", "endpoints": [nowhere]})
+    assert wait_until_over(lab.workspace, job_id, 60)
+    page.goto(lab.address("jobs", job=job_id), wait_until="domcontentloaded")
+    log = page.locator(".log")
+    expect(log).to_contain_text("attempt 1")
+    expect(page.get_by_text("Failed after")).to_be_visible()
+    page.get_by_role("button", name="Errors", exact=True).click()
+    expect(log).not_to_contain_text("attempt 1")
+    expect(log.locator(".ERROR").first).to_be_visible()
+    page.get_by_role("searchbox", name="Find in log").fill("no line has these words")
+    expect(page.get_by_text("No line is like that.")).to_be_visible()
+    page.get_by_role("button", name="All", exact=True).click()
+    page.get_by_role("searchbox", name="Find in log").fill("ATTEMPT 1")
+    expect(log.locator("div")).to_have_count(1)
+
+
+def test_watching_a_job_runs_no_script_and_moves_nothing(page: Page, lab: Lab) -> None:
+    lab.model.reply = Text(HEARD, after=0.7)
+    job_id = submit(lab.workspace, "evaluate", {"dataset": "bells", "concurrency": 1})
+    page.goto(lab.address("jobs", job=job_id), wait_until="domcontentloaded")
+    expect(page.get_by_text("1 of 12").first).to_be_visible()
+    find = page.get_by_role("searchbox", name="Find in log")
+    find.fill("gen")
+    card = page.locator(".rail .card").element_handle()
+    place = page.locator(".live .line").bounding_box()
+    assert card is not None
+    expect(page.get_by_text("5 of 12").first).to_be_visible()
+    assert card.evaluate("node => node.isConnected")
+    assert page.locator(".live .line").bounding_box() == place
+    expect(find).to_have_value("gen")
+    page.locator(".rail .stop").click()
+    expect(page.get_by_role("button", name="Resume")).to_be_visible(timeout=30_000)
+
+
+def test_a_matrix_leads_to_its_parts_and_a_part_to_its_run(page: Page, lab: Lab) -> None:
+    prompts = ["baseline", "mipro-v1"]
+    job_id = submit(lab.workspace, "evaluate", {"dataset": "bells", "prompts": prompts, "limit": 3})
+    assert wait_until_over(lab.workspace, job_id, 60)
+    page.goto(lab.address("jobs", job=job_id), wait_until="domcontentloaded")
+    page.locator(".parts").get_by_role("button", name="mipro-v1 on bells").click()
+    expect(page.get_by_text("Finished after")).to_be_visible()
+    expect(page.get_by_role("button", name="All of the matrix")).to_be_visible()
+    page.get_by_role("button", name="Open run").click()
+    page.wait_for_url("**/errors?run=*")
+    expect(page.get_by_text("mipro-v1").first).to_be_visible()
