@@ -3,6 +3,7 @@
 comparison   `compare`: leaderboard, pairs, views on every split and by both scores
 pair         one run against the baseline: difference, grid, groups, verdict
 loading      what a comparison reads from the catalog, once
+paper        the published table beside own runs on MMAR
 
 Every figure that a page or command shows about two runs comes from here. Knows nothing about pages.
 """
@@ -10,15 +11,19 @@ Every figure that a page or command shows about two runs comes from here. Knows 
 from audioreason.compare.comparison import EFFECT, Comparison, Errata, compare
 from audioreason.compare.loading import Score
 from audioreason.compare.pair import CELLS, SMALL, Overlap, Pair
+from audioreason.compare.paper import PUBLISHED, PaperTable, papers_table
 
 __all__ = [
     "CELLS",
     "EFFECT",
+    "PUBLISHED",
     "SMALL",
     "Comparison",
     "Errata",
     "Overlap",
     "Pair",
+    "PaperTable",
     "Score",
     "compare",
+    "papers_table",
 ]

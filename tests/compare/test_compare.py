@@ -1,4 +1,4 @@
-"""What a comparison says is what the runs did: paired, on what both answered, and never more than it knows."""
+"""What a comparison says is what the runs did: paired, on what both answered, never more than it knows."""
 
 from __future__ import annotations
 
