@@ -1,6 +1,7 @@
 """Pictures of every page, light and dark, into `docs/images/`: `python -m tests.browser.screenshots`.
 
-Nothing in them is invented: the embedded model answers Soundcheck, and the pages show what it made of it.
+Nothing in them is invented: the embedded model answers Soundcheck in jobs, and the pages show what it made
+of it.
 Give `--workspace FOLDER` to show runs that are there already.
 """
 
@@ -10,6 +11,7 @@ import argparse
 import io
 import re
 import tempfile
+import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -17,27 +19,49 @@ from pathlib import Path
 from PIL import Image, ImageColor
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from app.navigation import TITLES
-from audioreason.engines.launch import start_engine
-from audioreason.evaluate import evaluate
-from audioreason.inference.endpoint import Sampling
 from audioreason.items import load_dataset
 from audioreason.items.splits import split_items
-from audioreason.prompts import load_prompt
+from audioreason.jobs import actions
+from audioreason.jobs.watch import list_jobs
 from audioreason.workspace import Workspace
 from tests.browser.conftest import ARGUMENTS, CHROMIUM, ROOT, start_lab
 
 PROMPTS = ("baseline", "expert-analyst", "mipro-v1", "structured-reasoning")
+SERVED = "pocket-listener"  # name of the endpoint that the runs ask
+ASKED = ("playground", "compare-variants", "listening-test")  # pictures of answers, kept at their address
 SHOWN = ("pair_count", 2)  # family and difficulty of the item in the pictures
 
 
 def fill(workspace: Workspace, limit: int | None) -> None:
-    """A run of each of some prompts on the explore half of Soundcheck, by the embedded model."""
-    data = load_dataset(workspace, "soundcheck")
-    with start_engine(allowed_media=[workspace.root]) as endpoint:
-        for name in PROMPTS:
-            prompt = load_prompt(name, [workspace.prompts])
-            evaluate(workspace, data, prompt, endpoint, Sampling(), split="explore", limit=limit)
+    """Runs of some prompts on the explore half of Soundcheck by the embedded model, which a job serves."""
+    actions.submit(workspace, "serve", {"name": SERVED})
+    wait_for(lambda: any(view.ready for view in list_jobs(workspace)), 120)
+    settings = {"splits": ["explore"], "endpoints": [SERVED], "limit": limit}
+    matrix = actions.submit(workspace, "evaluate", settings | {"prompts": list(PROMPTS)})
+    assert actions.wait_until_over(workspace, matrix, 1_800)
+
+
+def keep_busy(workspace: Workspace, limit: int | None) -> str:
+    """Jobs to be seen at work: one that runs, one that waits for it. Returns the first one's id."""
+    settings = {"splits": ["explore"], "endpoints": [SERVED], "limit": limit, "temperature": 0.9}
+    first = actions.submit(workspace, "evaluate", settings | {"samples": 16})
+    actions.submit(workspace, "evaluate", settings | {"prompts": ["mipro-v2"]}, after=[first])
+    return first
+
+
+def tidy(workspace: Workspace) -> None:
+    """End every job that is still there; their runs stay."""
+    for view in list_jobs(workspace, children=False):
+        if not view.over:
+            actions.delete(workspace, view.id, stop_first=True)
+
+
+def wait_for(condition: Callable[[], object], seconds: float) -> None:
+    """Wait until something is true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.1)
 
 
 def item_id(workspace: Workspace) -> str:
@@ -89,14 +113,10 @@ def take(page: Page, target: Path, scheme: str) -> None:
     print(f"{target} {target.stat().st_size // 1024} kB")
 
 
-def others() -> list[str]:
-    """Names of the lab's pages that need nothing done before they are worth a picture."""
-    return [name for name in TITLES if name not in ("home", "playground", "settings")]
-
-
-def views(url: str, item: str) -> dict[str, tuple[str, Callable[[Page], None]]]:
+def views(url: str, workspace: Workspace, limit: int | None) -> dict[str, tuple[str, Callable[[Page], None]]]:
     """Name of the picture -> where it is taken, and what is done there first."""
-    table = f"dataset=soundcheck&item={item}"
+    table = f"dataset=soundcheck&item={item_id(workspace)}"
+    runs = [view.id for view in list_jobs(workspace) if view.state == "finished" and view.runs == (view.id,)]
 
     def nothing(page: Page) -> None:
         page.get_by_text("pocket-listener").first.wait_for(timeout=120_000)
@@ -106,6 +126,13 @@ def views(url: str, item: str) -> dict[str, tuple[str, Callable[[Page], None]]]:
         page.get_by_role("button", name="Try").first.click()
         page.get_by_text("the right one").wait_for(timeout=60_000)
 
+    def watch(page: Page) -> None:
+        active = [view.id for view in list_jobs(workspace) if view.state == "running" and view.total]
+        first = active[0] if active else keep_busy(workspace, limit)
+        page.goto(f"{url}/jobs?job={first}")
+        page.get_by_text("items rated").first.wait_for(timeout=120_000)
+        page.locator(".stVegaLiteChart").first.wait_for(timeout=60_000)
+
     return {
         "home": (f"{url}/", nothing),
         "playground": (f"{url}/playground?{table}", lambda page: finish(page, "Run")),
@@ -114,21 +141,27 @@ def views(url: str, item: str) -> dict[str, tuple[str, Callable[[Page], None]]]:
             f"{url}/playground?{table}&mode=Listening test",
             lambda page: finish(page, "Run all"),
         ),
+        "errors": (f"{url}/errors", nothing),
+        "errors-triage": (f"{url}/errors?view=Triage&outcome=wrong", nothing),
+        "compare": (f"{url}/compare?runs={','.join(runs[:4])}", nothing),
+        "launch": (f"{url}/launch", nothing),
         "settings": (f"{url}/settings", try_embedded),
-        **{name: (f"{url}/{name}", nothing) for name in others()},
+        "jobs": (f"{url}/jobs", watch),
     }
 
 
-def photograph(browser: Browser, url: str, item: str, folder: Path, only: list[str]) -> None:
+def photograph(
+    browser: Browser, named: dict[str, tuple[str, Callable[[Page], None]]], folder: Path, only: list[str]
+) -> None:
     """Take every picture in both themes; what was asked for the light one is shown again in the dark."""
-    for name, (address, prepare) in views(url, item).items():
+    for name, (address, prepare) in named.items():
         if only and name not in only:
             continue
         for scheme in ("light", "dark"):
             context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
             page = context.new_page()
             page.goto(address, wait_until="domcontentloaded")
-            if scheme == "light" or name in ("home", "settings", *others()):
+            if scheme == "light" or name not in ASKED:
                 prepare(page)
                 address = page.url
             else:
@@ -154,11 +187,13 @@ def main() -> None:
         try:
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
-                photograph(browser, url, item_id(workspace), options.out, options.only)
+                photograph(browser, views(url, workspace, options.limit), options.out, options.only)
                 browser.close()
         finally:
             process.terminate()
             process.wait(20)
+            if options.workspace is None:
+                tidy(workspace)
 
 
 if __name__ == "__main__":

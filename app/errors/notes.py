@@ -1,0 +1,53 @@
+"""Tags, notes and errata as the page reads and changes them. Every change is on disk when it shows.
+
+Reads again whenever anybody has changed anything, in any tab or process. Knows nothing about how it looks.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+
+from app import session
+from audioreason.review import Annotations, Erratum, Tag
+
+
+@functools.cache
+def annotations() -> Annotations:
+    """The annotations of this lab's workspace."""
+    return Annotations(session.workspace())
+
+
+def all_tags() -> list[Tag]:
+    """Every tag with its key and how often it was given."""
+    return list(_all_tags(annotations().version()))
+
+
+@functools.lru_cache(maxsize=2)
+def _all_tags(version: int) -> tuple[Tag, ...]:
+    return tuple(annotations().tags())
+
+
+def tags_of(run_id: str) -> Mapping[tuple[str, int], tuple[str, ...]]:
+    """The tags of a run's predictions, by item and sample."""
+    return _tags_of(run_id, annotations().version())
+
+
+@functools.lru_cache(maxsize=8)
+def _tags_of(run_id: str, version: int) -> Mapping[tuple[str, int], tuple[str, ...]]:
+    return annotations().tags_of(run_id)
+
+
+def errata(dataset: str) -> Mapping[str, Erratum]:
+    """The items of a dataset that somebody marked, by id."""
+    return _errata(dataset, annotations().version())
+
+
+@functools.lru_cache(maxsize=8)
+def _errata(dataset: str, version: int) -> Mapping[str, Erratum]:
+    return annotations().errata(dataset)
+
+
+def left_out(dataset: str) -> frozenset[str]:
+    """Ids of the items that figures without errata leave out."""
+    return frozenset(errata(dataset))
