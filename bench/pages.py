@@ -28,6 +28,8 @@ PAGES = {
     "home": ("", ".stVegaLiteChart, .stDataFrame"),
     "playground": ("playground?dataset=bench", ".trace"),
     "compare": ("playground?dataset=bench&mode=Compare", ".bars"),
+    "launch": ("launch", ".stCode"),
+    "jobs": ("jobs", ".counts .count"),
     "settings": ("settings", ".stCode"),
 }
 _EMPTY = "import streamlit as st\nst.write('empty')\nst.html('<i class=\"drawn\">.</i>')\n"
@@ -82,7 +84,7 @@ def script() -> None:
     from streamlit.testing.v1 import AppTest
 
     times: dict[str, list[float]] = {}
-    for name in ("home", "playground", "settings"):
+    for name in ("home", "playground", "launch", "jobs", "settings"):
         test = AppTest.from_file(str(ROOT / "pages" / f"{name}.py"), default_timeout=120)
         if name == "playground":
             test.query_params["dataset"] = "bench"
