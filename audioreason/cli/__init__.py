@@ -1,6 +1,6 @@
 """Every page's action as a command. Contents: `running` (eval, runs, score, show, import, export),
-`reviewing` (errors, annotate), `prompting` (prompts), `datasets` (data, soundcheck), `system` (lab, serve, doctor), `training` (teach,
-train, merge), `working` (jobs).
+`reviewing` (errors, annotate), `prompting` (prompts), `datasets` (data, soundcheck), `system` (lab, serve,
+doctor), `training` (teach, train, merge), `working` (jobs).
 
 Commands import what they need when they run, so that `audioreason --help` answers at once.
 """

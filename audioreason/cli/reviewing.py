@@ -12,7 +12,7 @@ from audioreason.cli.output import Json, either, emit_table, percent, remark
 from audioreason.errors import RunError
 from audioreason.workspace import Workspace, write_atomic
 
-annotations = typer.Typer(no_args_is_help=True, help="Tags, notes and errata: give, list, take back, export.")
+annotate = typer.Typer(no_args_is_help=True, help="Tags, notes and errata: give, list, take back, export.")
 
 Run = Annotated[str, typer.Argument(help="A run's name, as `audioreason runs` lists it.")]
 ItemId = Annotated[str, typer.Argument(help="An item's id.")]
@@ -22,7 +22,7 @@ Sample = Annotated[int, typer.Option(help="Which sample of the item.", min=0)]
 def register(app: typer.Typer) -> None:
     """Add the commands to the main program."""
     app.command()(errors)
-    app.add_typer(annotations, name="annotate")
+    app.add_typer(annotate, name="annotate")
 
 
 def errors(
@@ -112,8 +112,10 @@ def _print_groups(table: list[dict[str, Any]]) -> None:
     emit_table(
         ("group", "n", "strict", "95%", *(name.replace("_", " ") for name in names)),
         [
-            (row["group"], row["n"], percent(row["strict"]), _interval(row))
-            + tuple(row["outcomes"].get(name, "") for name in names)
+            (
+                *(row["group"], row["n"], percent(row["strict"]), _interval(row)),
+                *(row["outcomes"].get(name, "") for name in names),
+            )
             for row in table
         ],
         right=("n", "strict", "95%", *(name.replace("_", " ") for name in names)),
@@ -152,7 +154,7 @@ def _print_confusions(pairs: list[dict[str, Any]]) -> None:
     )
 
 
-@annotations.command("tag")
+@annotate.command("tag")
 def tag_prediction(
     run: Run,
     item: ItemId,
@@ -165,7 +167,7 @@ def tag_prediction(
     _book().set_tag(run, item, sample, tag, not remove)
 
 
-@annotations.command("note")
+@annotate.command("note")
 def note(
     run: Run,
     item: ItemId,
@@ -177,7 +179,7 @@ def note(
     _book().set_note(run, item, sample, text)
 
 
-@annotations.command("erratum")
+@annotate.command("erratum")
 def erratum(
     dataset: Annotated[str, typer.Argument(help="The dataset that the item belongs to.")],
     item: ItemId,
@@ -193,7 +195,7 @@ def erratum(
     _book().mark(dataset, item, None if kind == "none" else kind, note)
 
 
-@annotations.command("list")
+@annotate.command("list")
 def list_tags(json: Json = False) -> None:
     """List the tags and how often each was given."""
     tags = [vars(tag) for tag in _book().tags()]
@@ -208,14 +210,14 @@ def list_tags(json: Json = False) -> None:
     )
 
 
-@annotations.command("undo")
+@annotate.command("undo")
 def undo() -> None:
     """Take back the last step that was made from the command line."""
     undone = _book().undo()
     remark(f"Undone: {undone}" if undone else "There is nothing to undo.")
 
 
-@annotations.command("export")
+@annotate.command("export")
 def export(
     format: Annotated[Literal["csv", "jsonl", "md"], typer.Option(help="The file's form.")] = "csv",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="A file (default: print it).")] = None,

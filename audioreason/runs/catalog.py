@@ -166,5 +166,9 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):  # numpy's numbers and arrays
         value = value.tolist()
-    # NaN is the one value that differs from itself; pandas keeps missing text as NaN too
-    return None if value is None or value != value else value
+    try:
+        # NaN is the one value that differs from itself; pandas keeps missing text as NaN too
+        missing = value is None or bool(value != value)
+    except TypeError:  # pandas.NA answers neither yes nor no
+        missing = True
+    return None if missing else value
