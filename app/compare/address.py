@@ -5,7 +5,7 @@ Knows nothing about how comparisons are made.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -31,30 +31,37 @@ _SEPARATOR = ","  # no run's id has one
 
 @dataclass(frozen=True)
 class Asked:
-    """Which runs the address names: `runs` are known, `unknown` are not; `baseline` and `focus` are runs.
+    """Which runs the address names: `runs` can be compared, `unscored` lack answers, `unknown` are gone.
 
-    `focus` is the run that is looked at closely against the baseline. Both are "" with fewer than two runs.
+    `focus` is the run that is looked at closely against the `baseline`; both are "" with fewer than two runs.
     """
 
     runs: tuple[str, ...]
+    unscored: tuple[str, ...]
     unknown: tuple[str, ...]
     baseline: str
     focus: str
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """All runs that are there."""
+        return (*self.runs, *self.unscored)
 
-def asked(known: Sequence[str]) -> Asked:
-    """Read the address; `known` are the ids of all runs."""
+
+def asked(known: Mapping[str, bool]) -> Asked:
+    """Read the address; `known` says of every run whether it has scored answers."""
     named = [one for one in (st.query_params.get("runs") or "").split(_SEPARATOR) if one]
-    unique, there = list(dict.fromkeys(named)), set(known)
-    runs = tuple(one for one in unique if one in there)
-    unknown = tuple(one for one in unique if one not in there)
+    unique = list(dict.fromkeys(named))
+    runs = tuple(one for one in unique if known.get(one))
+    unscored = tuple(one for one in unique if known.get(one) is False)
+    unknown = tuple(one for one in unique if one not in known)
     if len(runs) < 2:
-        return Asked(runs, unknown, "", "")
+        return Asked(runs, unscored, unknown, "", "")
     wanted = st.query_params.get("baseline")
     baseline = wanted if wanted in runs else runs[0]
     others = [one for one in runs if one != baseline]
     wanted = st.query_params.get("focus")
-    return Asked(runs, unknown, baseline, wanted if wanted in others else others[0])
+    return Asked(runs, unscored, unknown, baseline, wanted if wanted in others else others[0])
 
 
 def choose_runs(runs: Sequence[str]) -> None:

@@ -23,6 +23,7 @@ SMALL_OPACITY = 0.37  # of marks of groups with too few items; numbers stay as t
 _TEXT = 11.5
 _BOARD_ROW, _GROUP_ROW = 27, 24  # px
 _COST_HEIGHT = 172  # px
+_LABEL_APART = 0.02  # of accuracy; labels nearer to each other would overlap
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def board(frame: pd.DataFrame, colours: Mapping[str, str], palette: Palette) -> 
         _column("points", 128, {"value": palette.text}, fontSize=12.5, fontWeight="bold"),
         _column("change", 2, _tone_colour(palette)),
     ]
-    y = {"y": _rows("label", data["label"], palette, 12.5, 170)}
+    y = {"y": _rows("label", data["label"], palette, 12.5, 200)}
     return _drawn(data, layers, _BOARD_ROW * len(frame) + 24, y)
 
 
@@ -137,7 +138,7 @@ def cost(frame: pd.DataFrame, what: str, colours: Mapping[str, str], palette: Pa
     data = frame.loc[frame[what].notna(), ["run_id", "label", "accuracy", "low", "high", what]]
     data = data.rename(columns={what: "cost"}).reset_index(drop=True)
     most = float(data["cost"].max())
-    data["left"] = data["cost"] > 0.72 * most  # its label stands left of the point, inside the plot
+    data["left"] = [_label_left(data, k, most) for k in range(len(data))]
     x: Json = {
         "field": "cost",
         "type": "quantitative",
@@ -202,6 +203,14 @@ def breakdown(frame: pd.DataFrame, colours: Mapping[str, str], palette: Palette)
     layers[2]["transform"] = [{"filter": {"field": "run_id", "equal": runs[0]}}]
     step = max(_GROUP_ROW, 8 + 9 * len(runs))
     return _drawn(data, layers, step * len(groups) + 24, y)
+
+
+def _label_left(data: pd.DataFrame, k: int, most: float) -> bool:
+    """Whether a point's label stands on its left: near the right edge, or where a neighbour would be hit."""
+    here, accuracy = data["cost"][k], data["accuracy"][k]
+    right = (data["cost"] > here) & (data["cost"] < here + 0.2 * most)
+    crowded = bool((right & ((data["accuracy"] - accuracy).abs() < _LABEL_APART)).any())
+    return bool(here > 0.72 * most) or (crowded and bool(here > 0.2 * most))
 
 
 def standalone(drawn: Drawn, palette: Palette, width: int = 720) -> Json:

@@ -26,7 +26,8 @@ def board(found: Comparison, called: Mapping[str, str]) -> pd.DataFrame:
             tones.append("")
         else:
             here = pair.difference
-            changes.append(f"{words.points(here.mean)} {words.bounds(here.low, here.high)}".strip())
+            change = f"{words.points(here.mean)} {words.bounds(here.low, here.high)}".strip()
+            changes.append(change or "no shared item")
             tones.append(tone(pair.p_holm < 0.05, here.mean))
     return frame.assign(label=[called[one] for one in frame["run_id"]], change=changes, tone=tones)
 

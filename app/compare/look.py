@@ -9,7 +9,7 @@ import pandas as pd
 
 from app import session
 from app.compare.address import Score
-from audioreason.compare import Comparison, Pair, compare
+from audioreason.compare import Comparison, Pair, PaperTable, compare, papers_table
 from audioreason.review import Annotations
 
 # what changes in the list of runs when a comparison would
@@ -62,9 +62,16 @@ def comparison(asked: Question) -> Comparison:
     )
 
 
+@functools.lru_cache(maxsize=16)
+def paper(asked: Question) -> PaperTable:
+    """The published table beside these runs."""
+    split = None if asked.split == "full" else asked.split
+    return papers_table(session.catalog(), asked.runs, score=asked.score, split=split)
+
+
 def pair(asked: Question, run_id: str) -> Pair:
     """One run against the baseline."""
-    return next(pair for pair in comparison(asked).pairs if pair.run_id == run_id)
+    return comparison(asked).pair(run_id)
 
 
 @functools.lru_cache(maxsize=256)

@@ -32,10 +32,13 @@ def overview(asked: Asked, question: Question, called: dict[str, str]) -> None:
         _verdict(found, pair, question, called)
         _others(found, pair, called)
         _board(found, question, called, colours)
-        _cells(pair, called)
-        flips.flips(question, asked.focus)
+        if pair.n:
+            _cells(pair, called)
+            flips.flips(question, asked.focus)
     with right:
-        if item_id := st.query_params.get("item"):
+        if not pair.n:
+            st.markdown(":gray[Choose two runs that answered the same items to see where they differ.]")
+        elif item_id := st.query_params.get("item"):
             flips.detail(question, asked.focus, item_id, called, colours)
         else:
             _differences(question, pair, called)
@@ -47,7 +50,8 @@ def _verdict(found: Comparison, pair: Pair, question: Question, called: dict[str
     with st.container(border=True, gap="xsmall", key="compare_verdict"):
         st.markdown(f"**{plain(words.claim(pair, called))}**")
         groups = look.by(question, pair.run_id, "subcategory")
-        st.markdown(plain(words.evidence(pair, called, groups, found.prompts_tried)))
+        if evidence := words.evidence(pair, called, groups, found.prompts_tried):
+            st.markdown(plain(evidence))
         if pair.note:
             st.markdown(f":small[:gray[{plain(words.renamed(pair.note, pair, called))}]]")
 
@@ -56,7 +60,7 @@ def _others(found: Comparison, shown: Pair, called: dict[str, str]) -> None:
     with st.container(gap=None):
         for pair in found.pairs:
             if pair is not shown and st.button(
-                f":gray[{plain(words.claim(pair, called))}]",
+                f":gray[{plain(words.brief(pair, called))}]",
                 key=f"compare_focus_{pair.run_id}",
                 type="tertiary",
                 icon=":material/chevron_right:",
@@ -94,6 +98,9 @@ def _differences(question: Question, pair: Pair, called: dict[str, str]) -> None
         st.markdown(":small[:gray[Paired difference, 95% interval]]", width="content")
         st.space("stretch")
         by = address.segments("Difference by", "by", BY, "subcategory")
+    if set(frames.groups(question, pair.run_id, by)["group"]) == {"none"}:
+        st.markdown(f":gray[The items of this dataset have no {BY[by].lower()}.]")
+        return
     drawn = differences(question, pair, called, by, palette())
     st.vega_lite_chart(drawn.frame, drawn.spec, width="stretch", key="compare_differences")
     st.markdown(
@@ -128,10 +135,10 @@ def export(asked: Asked, question: Question, called: dict[str, str]) -> None:
     pair = look.pair(question, asked.focus)
     by, what = address.current("by", BY, "subcategory"), address.current("cost", COST, "tokens")
     frame = frames.board(found, called)
-    made: dict[str, Callable[[], Drawn]] = {
-        f"Difference by {BY[by].lower()}": lambda: differences(question, pair, called, by, look_of),
-        "Leaderboard": lambda: charts.board(frame, colours, look_of),
-    }
+    made: dict[str, Callable[[], Drawn]] = {}
+    if pair.n:
+        made[f"Difference by {BY[by].lower()}"] = lambda: differences(question, pair, called, by, look_of)
+    made["Leaderboard"] = lambda: charts.board(frame, colours, look_of)
     if frame[what].notna().any():
         made[f"Accuracy against {what}"] = lambda: charts.cost(frame, what, colours, look_of)
     export_popover(partial(frames.table, question, called, by), made, look_of)
@@ -149,7 +156,7 @@ def _scores(question: Question, called: dict[str, str]) -> None:
     frame = frames.scores(question)
     st.markdown(f":small[:gray[Both scores on {question.split}, {question.score} elsewhere]]")
     columns = [
-        Column("Run", "minmax(0, 1.6fr)"),
+        Column("Run", "minmax(0, 2.2fr)"),
         *(Column(str(name), number=True) for name in frame.columns[1:]),
     ]
     cells = [
@@ -160,16 +167,11 @@ def _scores(question: Question, called: dict[str, str]) -> None:
 
 
 def _shift(pair: Pair, called: dict[str, str]) -> None:
-    shift = pair.outcome_shift()
-    st.markdown(
-        f":small[:gray[Outcomes of {plain(called[pair.baseline])} and of {plain(called[pair.run_id])}]]"
-    )
-    columns = [
-        Column("Outcome", "minmax(0, 1.4fr)"),
-        *(Column(name, number=True) for name in ("Was", "Is", "Points")),
-    ]
+    st.markdown(":small[:gray[Outcomes of the answers to the same items]]")
+    names = (called[pair.baseline], called[pair.run_id], "Points")
+    columns = [Column("Outcome", "minmax(0, 1.2fr)"), *(Column(name, number=True) for name in names)]
     cells = [
         (row.outcome.replace("_", " "), f"{row.baseline:,}", f"{row.run:,}", words.points(row.shift))
-        for row in shift.itertuples(index=False)
+        for row in pair.outcome_shift().itertuples(index=False)
     ]
     rows(columns, cells, key="compare_outcomes")

@@ -18,7 +18,10 @@ _VIEWS = {"compare": "Compare", "paper": "Paper's table"}
 
 def draw() -> None:
     """Draw the page."""
-    asked = address.asked([str(one) for one in session.runs()["run_id"]])
+    runs = session.runs()
+    asked = address.asked(
+        {str(one): bool(rated) for one, rated in zip(runs["run_id"], runs["rated"], strict=True)}
+    )
     called = picker.names(asked.runs)
     with header():
         view = address.segments("View", "view", _VIEWS, "compare")
@@ -27,9 +30,9 @@ def draw() -> None:
             picker.choose_baseline(asked, called)
         settings = picker.choose_settings(asked, errata=view == "compare")
         place = st.container(width="content")
-    picker.say_unknown(asked)
+    picker.say_left_out(asked)
     if view == "paper":
-        paper(asked, called, settings)
+        paper(asked, settings)
         return
     problem = why_not(asked)
     if problem:
@@ -51,20 +54,16 @@ def draw() -> None:
 
 def why_not(asked: Asked) -> str:
     """Why these runs cannot be compared, in one sentence; "" if they can."""
+    if not asked.runs and asked.unscored:
+        return "None of the chosen runs has a scored answer yet."
     if not asked.runs:
         return "No run is chosen yet: a comparison needs two."
-    if len(asked.runs) == 1:
-        return "One run is chosen: a comparison needs another one."
-    table = session.runs().set_index("run_id")
-    empty = [run_id for run_id in asked.runs if not table.loc[run_id, "rated"]]
-    if empty:
-        return f"The run {empty[0]} has no scored answer yet, so nothing can be compared with it."
-    return ""
+    return "One run is chosen: a comparison needs another one." if len(asked.runs) == 1 else ""
 
 
 def _suggest(asked: Asked) -> None:
     """Offer the two newest runs that belong together."""
-    pair = None if asked.runs else picker.newest_pair()
+    pair = None if asked.named else picker.newest_pair()
     if pair is None:
         return
     called = picker.names(pair)

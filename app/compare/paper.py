@@ -1,121 +1,115 @@
-"""The paper's table beside the lab's own runs: what was printed, what was measured here, by subcategory."""
+"""The paper's table beside the lab's own runs: what was published, what was measured here, by subcategory."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from app import session
-from app.compare import charts
+from app.compare import charts, look, words
 from app.compare.address import Asked
-from app.compare.picker import Settings
+from app.compare.picker import Settings, names
 from app.session import plain
 from app.theme import palette
-from app.widgets.runs import run_colours
+from app.widgets.rows import Column, rows
+from app.widgets.runs import most_runs, run_colours
+from audioreason.compare import PaperTable
 
-_DATASET = "mmar"  # what the paper's figures are about
-_SMALL = 20  # items
+_CHANGES = (
+    Column("Published change to the baseline", "minmax(0, 1.2fr)"),
+    Column("Subcategory"),
+    Column("Points", "76px", number=True),
+)
 
 
-def paper(asked: Asked, called: dict[str, str], settings: Settings) -> None:
+def paper(asked: Asked, settings: Settings) -> None:
     """Draw the view."""
-    table = session.runs().set_index("run_id")
-    own = [one for one in asked.runs if table.loc[one, "dataset"] == _DATASET and table.loc[one, "rated"]]
-    elsewhere = [one for one in asked.runs if one not in own]
-    colours = run_colours(asked.runs, palette(), asked.baseline)
+    own = _own(asked)
+    found = look.paper(look.question(own, "", settings.score, settings.split, False))
+    called = names(own)
+    colours = run_colours((*asked.runs, *own), palette(), asked.baseline or None)
     left, right = st.columns([1, 1.28], gap="large")
     with left:
         st.markdown(
-            f":small[:gray[The paper's runs as printed, and yours on {settings.split}, {settings.score}; "
-            "95% interval]]"
+            f":small[:gray[Accuracy on MMAR as published, and yours ({settings.score}, {settings.split})]]"
         )
-        _board(own, called, settings, colours)
-        _remarks(own, elsewhere, called)
+        drawn = charts.board(board(found, called), _with_paper(found, colours), palette())
+        st.vega_lite_chart(drawn.frame, drawn.spec, width="stretch", key="compare_paper")
+        _changes(found)
+        for note in (*_remarks(found, called), *found.notes):
+            st.markdown(f":small[:gray[{plain(note)}]]")
     with right:
         if own:
-            st.markdown(":small[:gray[Your runs by subcategory, 95% interval, items]]")
-            _breakdown(own, called, settings, colours)
+            st.markdown(":small[:gray[Your runs by subcategory, 95% interval; right: items]]")
+            drawn = charts.breakdown(_breakdown(found, own, called), colours, palette())
+            st.vega_lite_chart(drawn.frame, drawn.spec, width="stretch", key="compare_breakdown")
 
 
-def _board(own: Sequence[str], called: dict[str, str], settings: Settings, colours: dict[str, str]) -> None:
-    frame = pd.concat([printed(), measured(own, called, settings)], ignore_index=True)
-    frame = frame.sort_values("accuracy", ascending=False, kind="stable")
-    drawn = charts.board(frame, dict.fromkeys(frame["run_id"], palette().text) | colours, palette())
-    st.vega_lite_chart(drawn.frame, drawn.spec, width="stretch", key="compare_paper")
+def _own(asked: Asked) -> tuple[str, ...]:
+    """The chosen runs on MMAR; without any, the newest ones."""
+    table = session.runs()
+    here = table[table["dataset"].str.lower().str.contains("mmar") & (table["rated"] > 0)]
+    known = [str(one) for one in here["run_id"]]
+    return tuple(one for one in asked.runs if one in known) or tuple(known[: most_runs(palette())])
 
 
-@functools.cache
-def printed() -> pd.DataFrame:
-    """The paper's rows as the leaderboard is drawn; their names begin with "paper:" where runs have ids."""
-    from audioreason.compare import papers_table
-
-    frame = papers_table()
-    return frame.assign(
-        run_id=[f"paper:{label}" for label in frame["label"]],
-        label=[f"{label} (paper)" for label in frame["label"]],
-        change="as printed",
-        tone="",
-    )
-
-
-def measured(own: Sequence[str], called: dict[str, str], settings: Settings) -> pd.DataFrame:
-    """The researcher's own runs in the same columns."""
-    table = session.catalog().runs(settings.split)
-    rows = table[table["run_id"].isin(own) & (table["rated"] > 0)]
-    score = settings.score
+def board(found: PaperTable, called: dict[str, str]) -> pd.DataFrame:
+    """The table's rows as the leaderboard is drawn, best first; a published row's id is its method."""
+    frame = found.rows.sort_values("accuracy", ascending=False, kind="stable")
+    mine = frame["whose"] == "yours"
     return pd.DataFrame(
         {
-            "run_id": rows["run_id"],
-            "label": [called[one] for one in rows["run_id"]],
-            "n": rows["rated"],
-            "accuracy": rows[score],
-            "low": rows[f"{score}_low"],
-            "high": rows[f"{score}_high"],
-            "change": [f"{n:,} items" for n in rows["rated"]],
+            "run_id": frame["run_id"].where(mine, frame["method"]),
+            "label": [
+                called[row.run_id] if row.whose == "yours" else f"{row.method} (paper)"
+                for row in frame.itertuples(index=False)
+            ],
+            "n": frame["n"],
+            "accuracy": frame["accuracy"],
+            "low": frame["low"],
+            "high": frame["high"],
+            "change": [_beside(row) for row in frame.itertuples(index=False)],
             "tone": "",
         }
     )
 
 
-def _remarks(own: Sequence[str], elsewhere: Sequence[str], called: dict[str, str]) -> None:
-    sentences = []
-    if not own:
-        sentences.append(f"No run on {_DATASET} is chosen, so the paper stands alone.")
-    if elsewhere:
-        names = ", ".join(called[one] for one in elsewhere[:3])
-        more = f" and {len(elsewhere) - 3} more" if len(elsewhere) > 3 else ""
-        sentences.append(f"Not shown, because they answered other items: {names}{more}.")
-    sentences.append(
-        "Printed figures are single runs on all 1,000 items, scored by the official rule; their intervals "
-        "are Wilson's at that n. Another server, precision or seed moves a run by a point or two."
-    )
-    st.markdown(f":small[:gray[{plain(' '.join(sentences))}]]")
+def _beside(row: Any) -> str:
+    """What stands beside a row: for an own run what was published for its prompt."""
+    if row.whose == "paper":
+        return "published"
+    return f"paper {words.percent(row.published)}" if pd.notna(row.published) else ""
 
 
-def _breakdown(
-    own: Sequence[str], called: dict[str, str], settings: Settings, colours: dict[str, str]
-) -> None:
-    score = settings.score
-    found = session.catalog().accuracy_by(list(own), "subcategory", settings.split)
-    found = found[found["n"] > 0]
-    order = found.groupby("group")[score].mean().sort_values(ascending=False).index
-    frame = pd.DataFrame(
-        {
-            "run_id": found["run_id"],
-            "label": [called[one] for one in found["run_id"]],
-            "group": found["group"],
-            "n": found["n"],
-            "accuracy": found[score],
-            "low": found[f"{score}_low"],
-            "high": found[f"{score}_high"],
-            "small": found["n"] < _SMALL,
-        }
+def _remarks(found: PaperTable, called: dict[str, str]) -> list[str]:
+    """What keeps own figures from being read beside the published ones, a sentence a run."""
+    mine = found.rows[(found.rows["whose"] == "yours") & (found.rows["remark"] != "")]
+    return [f"{called[row.run_id]}: {row.remark}." for row in mine.itertuples(index=False)]
+
+
+def _with_paper(found: PaperTable, colours: dict[str, str]) -> dict[str, str]:
+    published = found.rows.loc[found.rows["whose"] == "paper", "method"]
+    return dict.fromkeys(published, palette().text) | colours
+
+
+def _breakdown(found: PaperTable, own: Sequence[str], called: dict[str, str]) -> pd.DataFrame:
+    """Subcategories as the table orders them (by layer), the runs in their order."""
+    frame = found.breakdown[found.breakdown["n"] > 0]
+    frame = frame.assign(
+        group=frame["subcategory"],
+        label=[called[one] for one in frame["run_id"]],
+        place=[own.index(one) for one in frame["run_id"]],
     )
-    places = {name: k for k, name in enumerate(order)}
-    frame = frame.assign(place=frame["group"].map(places), run=[own.index(one) for one in frame["run_id"]])
-    frame = frame.sort_values(["place", "run"]).drop(columns=["place", "run"])
-    drawn = charts.breakdown(frame, colours, palette())
-    st.vega_lite_chart(drawn.frame, drawn.spec, width="stretch", key="compare_breakdown")
+    frame = frame.sort_values(["layer", "subcategory", "place"])
+    return frame[["run_id", "label", "group", "n", "accuracy", "low", "high", "small"]]
+
+
+def _changes(found: PaperTable) -> None:
+    cells = [
+        (row.method, row.subcategory, words.points(row.change))
+        for row in found.changes.itertuples(index=False)
+    ]
+    rows(_CHANGES, cells, key="compare_changes")

@@ -73,22 +73,22 @@ def _known(value: object) -> str:
 
 def choose_runs(asked: Asked) -> None:
     """The popover with all runs."""
-    total = len(asked.runs)
+    total = len(asked.named)
     label = "Choose runs" if not total else "1 run" if total == 1 else f"{total} runs"
     most = most_runs(palette())
     with st.popover(label, icon=":material/checklist:", key="compare_runs"):
-        clicked = runlist(_entries(asked), asked.runs, key="compare_runlist", full=total >= most)
+        clicked = runlist(_entries(asked), asked.named, key="compare_runlist", full=total >= most)
         st.markdown(f":small[:gray[At most {most} runs, so that each keeps a colour of its own.]]")
     if clicked is not None:
-        kept = [one for one in asked.runs if one != clicked]
-        address.choose_runs(kept if clicked in asked.runs else [*asked.runs, clicked][:most])
+        kept = [one for one in asked.named if one != clicked]
+        address.choose_runs(kept if clicked in asked.named else [*asked.named, clicked][:most])
         st.rerun()
 
 
 def _entries(asked: Asked) -> list[Entry]:
     """The runs of the dataset in question first, then the others, newest first."""
     table = session.runs()
-    here = set(table.loc[table["run_id"].isin(asked.runs), "dataset"])
+    here = set(table.loc[table["run_id"].isin(asked.named), "dataset"])
     table = table.assign(elsewhere=~table["dataset"].isin(here)) if here else table.assign(elsewhere=False)
     rows = table.sort_values("elsewhere", kind="stable").head(_SHOWN)
     entries = []
@@ -146,13 +146,21 @@ def newest_pair() -> tuple[str, str] | None:
     return None
 
 
-def say_unknown(asked: Asked) -> None:
-    """Say which runs of the address the workspace does not have."""
-    if not asked.unknown:
-        return
-    shown = ", ".join(plain(one[:120]) for one in asked.unknown[:3])
-    if len(asked.unknown) == 1:
-        st.markdown(f":orange[There is no run {shown} in this workspace; it was left out.]")
-    else:
-        more = f" and {len(asked.unknown) - 3} more" if len(asked.unknown) > 3 else ""
-        st.markdown(f":orange[There are no runs {shown}{more} in this workspace; they were left out.]")
+def say_left_out(asked: Asked) -> None:
+    """Say which runs of the address are not compared, and why."""
+    for runs, one, more in (
+        (
+            asked.unknown,
+            "There is no run {} in this workspace; it was left out.",
+            "There are no runs {} in this workspace; they were left out.",
+        ),
+        (
+            asked.unscored,
+            "The run {} has no scored answer yet; it was left out.",
+            "The runs {} have no scored answer yet; they were left out.",
+        ),
+    ):
+        if runs:
+            shown = ", ".join(runs[:3]) + (f" and {len(runs) - 3} more" if len(runs) > 3 else "")
+            sentence = (one if len(runs) == 1 else more).format(shown[:400])
+            st.markdown(f":orange[{plain(sentence)}]")

@@ -52,6 +52,14 @@ def claim(pair: Pair, called: Mapping[str, str]) -> str:
     return first if run in first else f"{run} against {baseline}: {first[0].lower()}{first[1:]}"
 
 
+def brief(pair: Pair, called: Mapping[str, str]) -> str:
+    """The claim without its evidence, for one line."""
+    short = claim(pair, called).partition(", 95% CI")[0].removesuffix(".")
+    return (
+        f"{short}, which may be luck." if pair.difference.significant and pair.p_holm >= 0.05 else f"{short}."
+    )
+
+
 def evidence(pair: Pair, called: Mapping[str, str], groups: pd.DataFrame, prompts_tried: int) -> str:
     """What stands behind the claim: the rest of the verdict, groups that survive correction, flips, power."""
     sentences = [rest] if (rest := _verdict(pair, called)[1]) else []
