@@ -1,6 +1,6 @@
 """Soundcheck: procedural audio-reasoning items whose truth is known by construction.
 
-`registry` (families by name, one item from a seed), `families/` (what each asks), `scene`, `synth`, `music`,
+`registry` (families by name, one item from a seed), `tasks/` (what each asks), `scene`, `synth`, `music`,
 `effects`, `voices` (sound), `dataset` (on disk). Needs numpy and a speech wheel, no model and no network.
 """
 

@@ -70,6 +70,7 @@ class Draw:
     texture: Random
     difficulty: int
     new_voices: bool
+    training: bool
 
     def pick(self, options: Sequence[str]) -> str:
         """One of several texts."""
@@ -78,6 +79,20 @@ class Draw:
     def some(self, options: Sequence[str], count: int) -> list[str]:
         """Several different texts, in random order."""
         return [options[i] for i in self.rng.permutation(len(options))[:count]]
+
+    def between(self, low: float, high: float) -> float:
+        """A number from a range: from its middle fifth in tests, from its outer parts (60%) in training.
+
+        A speed or a pitch drawn so keeps a clip of the tests from coming out of training by chance.
+        """
+        x = self.rng.random()
+        share = (0.6 * x if x < 0.5 else 0.4 + 0.6 * x) if self.training else 0.4 + 0.2 * x
+        return float(low + (high - low) * share)
+
+    def note(self, low: int, high: int) -> int:
+        """A MIDI pitch from `low` to `high` - 1; every third is kept for tests, as in `between`."""
+        notes = [n for n in range(low, high) if (n % 3 == 1) != self.training]
+        return notes[int(self.rng.integers(len(notes)))]
 
 
 @dataclass(frozen=True)
@@ -120,7 +135,7 @@ def families() -> dict[str, Family]:
 
 
 def _ordered() -> list[Family]:
-    from audioreason.soundcheck.families import cultural, perception, semantic, signal, space  # noqa: F401
+    from audioreason.soundcheck.tasks import cultural, perception, semantic, signal, space  # noqa: F401
 
     order = list(SUBCATEGORIES)
     return sorted(_FAMILIES.values(), key=lambda family: order.index(family.subcategory))
@@ -143,7 +158,9 @@ def make_item(family: str, difficulty: int, seed: int, namespace: str = "train")
         raise ItemError(f"There is no seed namespace {namespace}.", f"There are: {', '.join(NAMESPACES)}.")
     key = hashlib.sha256(f"{namespace}/{family}/{difficulty}/{seed}".encode()).digest()
     rng, texture, shuffling = (np.random.Generator(np.random.PCG64(s)) for s in _streams(key))
-    draft = chosen.draw(Draw(rng, texture, difficulty, new_voices=namespace == "evaluation"))
+    draft = chosen.draw(
+        Draw(rng, texture, difficulty, new_voices=namespace == "evaluation", training=namespace == "train")
+    )
     choices = _choices(shuffling, draft)
     name = f"sc-{namespace[0]}-{family}-{difficulty}-{key[:8].hex()}"
     item = Item.model_validate(

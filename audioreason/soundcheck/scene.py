@@ -42,12 +42,15 @@ class Scene:
         for (sound, label), share in zip(sounds, shares[1:], strict=True):
             at = self.add(sound, at, label, level * self.rng.uniform(0.75, 1.0)) + 0.05 + 0.9 * room * share
 
-    def finish(self, difficulty: int, clean: bool = False) -> Samples:
-        """Add what the difficulty asks for and scale to a natural level: float32 in [-1, 1]."""
+    def finish(self, difficulty: int, reverb: bool = True) -> Samples:
+        """Add what the difficulty asks for and scale to a natural level: float32 in [-1, 1].
+
+        Without `reverb` no room is added: for questions about rooms.
+        """
         out = self.samples
-        snr = None if clean else SNR[difficulty]
+        snr = SNR[difficulty]
         if snr is not None:
-            if difficulty >= 3 and self.rng.random() < 0.5:
+            if reverb and difficulty >= 3 and self.rng.random() < 0.5:
                 out = effects.reverb(self.rng, out, self.rng.uniform(0.2, 0.2 + 0.15 * difficulty), 0.35)
             active = out[np.abs(out) > 0.02]
             power = float((active**2).mean()) if active.size else 0.01

@@ -5,6 +5,7 @@ Every function takes a random generator and returns float32 samples at 16 kHz, p
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -42,8 +43,17 @@ def shaped(sound: npt.NDArray[np.float64], attack: float = 0.004, release: float
 
 
 def quick(n: int) -> int:
-    """The next length that a Fourier transform takes quickly (a multiple of 1,024)."""
-    return max(1024, -(-n // 1024) * 1024)
+    """The next length that a Fourier transform takes quickly: 256 times a number without primes above 5."""
+    return _QUICK[bisect_left(_QUICK, n)] if n <= _QUICK[-1] else n + n % 2
+
+
+_QUICK = sorted(
+    256 * 2**a * 3**b * 5**c
+    for a in range(13)
+    for b in range(8)
+    for c in range(6)
+    if 2**a * 3**b * 5**c < 5000
+)
 
 
 def noise(
@@ -51,18 +61,48 @@ def noise(
 ) -> npt.NDArray[np.float64]:
     """Gaussian noise between two frequencies (Hz), with `tilt` dB an octave, unit variance: (n,)."""
     whole = quick(n)
-    spectrum = rng.standard_normal(whole // 2 + 1) + 1j * rng.standard_normal(whole // 2 + 1)
-    frequency = np.fft.rfftfreq(whole, 1 / SR)
-    spectrum[(frequency < low) | (frequency > high)] = 0
+    first = int(np.ceil(low * whole / SR))
+    last = min(whole // 2, int(high * whole / SR))
+    pairs = rng.standard_normal((last + 1 - first, 2))  # only of the bins inside: what is outside stays zero
     if tilt:
-        spectrum *= (np.maximum(frequency, 20) / 1000) ** (tilt / 6.02)
+        frequency = np.arange(first, last + 1) * (SR / whole)
+        pairs *= ((np.maximum(frequency, 20) / 1000) ** (tilt / 6.02))[:, None]
+    spectrum = np.zeros(whole // 2 + 1, dtype=np.complex128)
+    spectrum[first : last + 1] = pairs[:, 0] + 1j * pairs[:, 1]
     sound = np.fft.irfft(spectrum, whole)[:n]
     return np.asarray(sound / (sound.std() + 1e-9))
 
 
 def sweep(t: npt.NDArray[np.float64], frequency: npt.NDArray[np.float64] | float) -> npt.NDArray[np.float64]:
     """A sine whose frequency (Hz) may change over time."""
-    return np.sin(2 * np.pi * np.cumsum(np.broadcast_to(frequency, t.shape)) / SR)
+    if isinstance(frequency, np.ndarray):
+        return np.sin(2 * np.pi * np.cumsum(frequency) / SR)
+    return _steady(len(t), float(frequency))
+
+
+def _steady(n: int, frequency: float) -> npt.NDArray[np.float64]:
+    """A sine of one frequency by the addition theorem: a sine for every 256 samples, and products between."""
+    step = 2 * np.pi * frequency / SR
+    coarse = step * (1 + 256 * np.arange(-(-n // 256)))[:, None]
+    fine = step * np.arange(256)[None, :]
+    sound = np.sin(coarse) * np.cos(fine) + np.cos(coarse) * np.sin(fine)
+    return np.asarray(sound.reshape(-1)[:n])
+
+
+def harmonics(
+    frequency: npt.NDArray[np.float64], weights: Iterable[npt.NDArray[np.float64] | float]
+) -> npt.NDArray[np.float64]:
+    """Sines at 1, 2, 3 ... times a changing frequency (Hz), each times its weight: (samples,).
+
+    By sin((k+1)x) = 2 cos x sin kx - sin((k-1)x), which costs two sines however many there are.
+    """
+    phase = 2 * np.pi * np.cumsum(frequency) / SR
+    twice, before, now = 2 * np.cos(phase), np.zeros_like(phase), np.sin(phase)
+    out = np.zeros_like(phase)
+    for weight in weights:
+        out += weight * now
+        before, now = now, twice * now - before
+    return out
 
 
 def bell(rng: Random) -> Samples:
@@ -87,7 +127,7 @@ def glass(rng: Random) -> Samples:
 def bark(rng: Random) -> Samples:
     t, f = seconds(rng.uniform(0.18, 0.28)), rng.uniform(330, 560)
     pitch = f * (1.25 - 1.6 * np.abs(t / t[-1] - 0.35))
-    voice = total(sweep(t, pitch * k) / k for k in range(1, 9))
+    voice = harmonics(pitch, (1 / k for k in range(1, 9)))
     return shaped((voice + 0.9 * noise(rng, len(t), 500, 3000)) * np.sin(np.pi * t / t[-1]).clip(0) ** 0.7)
 
 
@@ -146,7 +186,7 @@ def meow(rng: Random) -> Samples:
     t, f = seconds(rng.uniform(0.5, 0.7)), rng.uniform(480, 640)
     pitch = f * (1 + 0.35 * np.sin(np.pi * t / t[-1]))
     opening = np.sin(np.pi * t / t[-1]).clip(0)
-    return shaped(total(sweep(t, pitch * k) * opening ** (0.6 * k) / k**0.8 for k in range(1, 7)), 0.04, 0.08)
+    return shaped(harmonics(pitch, (opening ** (0.6 * k) / k**0.8 for k in range(1, 7))), 0.04, 0.08)
 
 
 SOUNDS: dict[str, Callable[[Random], Samples]] = {
@@ -216,7 +256,7 @@ def fire(rng: Random, n: int) -> npt.NDArray[np.float64]:
 def engine(rng: Random, n: int) -> npt.NDArray[np.float64]:
     t, f = np.arange(n) / SR, rng.uniform(28, 42)
     wobble = f * (1 + 0.01 * np.sin(2 * np.pi * 3 * t))
-    return total(sweep(t, wobble * k) / k**0.8 for k in range(1, 14)) + 0.25 * noise(rng, n, 100, 2000, -4)
+    return harmonics(wobble, (1 / k**0.8 for k in range(1, 14))) + 0.25 * noise(rng, n, 100, 2000, -4)
 
 
 SCENES: dict[str, Callable[[Random, int], npt.NDArray[np.float64]]] = {

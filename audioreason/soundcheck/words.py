@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from audioreason.soundcheck.registry import Draw
-from audioreason.soundcheck.voices import HELD_OUT_VOICES, HIGH, LOW
+from audioreason.soundcheck.voices import HELD_OUT_VOICES, HIGH, LOW, Style
 
 ORDINALS = ("first", "second", "third", "fourth", "fifth")
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -35,6 +35,11 @@ def voices(d: Draw, kind: Sequence[str]) -> list[str]:
 def pick_voice(d: Draw) -> str:
     """A low or a high voice."""
     return d.pick(voices(d, LOW if d.rng.random() < 0.5 else HIGH))
+
+
+def speaking(d: Draw, low: int = 130, high: int = 200, pitch: int = 50) -> Style:
+    """A speed in words a minute from a range (see `Draw.between`), and a pitch."""
+    return Style(rate=round(d.between(low, high)), pitch=pitch)
 
 
 def listed(parts: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from audioreason.items import Dataset, DatasetInfo, Item, read_dataset, save_dat
 from audioreason.progress import Quiet
 from audioreason.soundcheck import SUBCATEGORIES, families, generate_dataset, write_gallery
 from audioreason.soundcheck.dataset import PER_SUBCATEGORY, evaluation_items
+from audioreason.soundcheck.registry import DIFFICULTIES
 
 
 class Stopping(Quiet):
@@ -110,7 +111,10 @@ def test_the_shipped_set_is_whole_balanced_and_small(shipped: Dataset) -> None:
         SUBCATEGORIES, PER_SUBCATEGORY
     )
     assert PER_SUBCATEGORY == 20
-    assert {item.family for item in shipped.items} == set(families())
+    levels = Counter((item.subcategory, item.difficulty) for item in shipped.items)
+    assert levels == {(name, level): PER_SUBCATEGORY // 5 for name in SUBCATEGORIES for level in DIFFICULTIES}
+    by_family = Counter(item.family for item in shipped.items)
+    assert set(by_family) == set(families()) and min(by_family.values()) >= 4
     assert shipped.info.kind == "benchmark"
     size = sum(path.stat().st_size for path in SHIPPED.rglob("*") if path.is_file())
     assert size <= 20_000_000

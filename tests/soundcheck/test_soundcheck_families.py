@@ -8,10 +8,12 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 from drawn import Drawn, Grid
 
-from audioreason.soundcheck import SUBCATEGORIES, families
-from audioreason.soundcheck.synth import SOUNDS
+from audioreason.soundcheck import SUBCATEGORIES, effects, families, make_item
+from audioreason.soundcheck.music import INTERVALS
+from audioreason.soundcheck.synth import SOUNDS, Random, Samples
 
 _NUMBERS = ("Zero", "One", "Two", "Three", "Four", "Five")
 _VARIABLE = re.compile(rf"\b({'|'.join(SOUNDS)}|low|high|before|after|nearest|farthest)\b")
@@ -63,7 +65,8 @@ def test_events_lie_inside_the_clip(grid: Grid) -> None:
 
 def test_every_family_asks_in_at_least_four_ways(grid: Grid) -> None:
     for name, several in grid.items.items():
-        assert len({_VARIABLE.sub("*", drawn.item.question) for drawn in several}) >= 4, name
+        asked = [drawn.item for drawn in several] + [make_item(name, 1, 100 + k)[0] for k in range(10)]
+        assert len({_VARIABLE.sub("*", item.question) for item in asked}) >= 4, name
 
 
 def test_every_position_of_the_right_choice_occurs(grid: Grid) -> None:
@@ -150,3 +153,32 @@ def test_the_longest_tone_is_the_longest_event(grid: Grid) -> None:
     for drawn in grid.items["longest"]:
         lengths = [event.end - event.start for event in drawn.item.events]
         assert ordinals[lengths.index(max(lengths))] == drawn.item.answer, drawn.item.id
+
+
+def test_a_gap_is_an_event_and_no_gap_leaves_the_speech(grid: Grid) -> None:
+    for drawn in grid.items["dropout"]:
+        gap = [] if drawn.item.answer == "Nowhere" else ["silence"]
+        assert drawn.heard == ["speech", *gap], drawn.item.id
+
+
+def test_outdoors_has_no_reverberation_however_hard_the_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    reverb, decays = effects.reverb, []
+
+    def counted(rng: Random, sound: Samples, decay: float, wet: float) -> Samples:
+        decays.append(decay)
+        return reverb(rng, sound, decay, wet)
+
+    monkeypatch.setattr(effects, "reverb", counted)
+    for seed in range(24):
+        decays.clear()
+        item, _ = make_item("room", 3 + seed % 3, seed)
+        assert len(decays) == (item.answer != "Outdoors, no echo"), item.id
+
+
+def test_intervals_to_choose_from_do_not_gather_around_the_right_one() -> None:
+    names = [name.capitalize() for name in INTERVALS]
+    place = Counter[int]()
+    for seed in range(160):
+        item = make_item("interval", 4, seed)[0]
+        place[sorted(item.choices, key=names.index).index(item.answer)] += 1
+    assert min(place.values()) > 20, place

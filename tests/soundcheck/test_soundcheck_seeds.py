@@ -64,6 +64,7 @@ def test_no_decision_hangs_on_the_length_of_what_was_said(monkeypatch: pytest.Mo
 
 def test_seeds_give_different_items(grid: Grid) -> None:
     assert len({drawn.item.id for drawn in grid.all}) == len(grid.all)
+    assert all(len(drawn.item.id.rsplit("-", 1)[1]) >= 12 for drawn in grid.all)  # 48 bits or more
     assert len({drawn.clip for drawn in grid.all}) == len(grid.all)
 
 
@@ -89,6 +90,12 @@ def test_held_out_voices_are_asked_about_and_marked(shipped: Dataset) -> None:
     for item in shipped.items:
         if spoken[item.id] & HELD_OUT_VOICES:
             assert (item.model_extra or {}).get("held_out") is True, item.id
+
+
+def test_a_whisper_is_marked_as_the_voice_that_whispers(grid: Grid) -> None:
+    for drawn in grid.items["manner"]:
+        whispered = (drawn.item.model_extra or {})["voice"] == "en+whisper"
+        assert whispered == (drawn.item.answer == "Whispering"), drawn.item.id
 
 
 def test_held_out_families_come_only_when_named() -> None:
