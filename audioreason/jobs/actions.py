@@ -19,9 +19,10 @@ from typing import Any
 
 from audioreason.errors import JobError, WorkspaceError
 from audioreason.jobs import rows as table
+from audioreason.jobs.endings import ask_to_stop, end_what_is_over, members_of, settle
 from audioreason.jobs.kinds import Kind, Plan, find_kind
 from audioreason.jobs.processes import holds_lock, kill
-from audioreason.jobs.queue import ask_to_stop, members_of, reconcile, settle, start
+from audioreason.jobs.queue import reconcile, start
 from audioreason.jobs.redact import leaked
 from audioreason.jobs.rows import Row, queue_table
 from audioreason.jobs.spec import JobSpec, ending_on_disk, job_folder, new_job_id, read_spec, write_spec
@@ -144,8 +145,10 @@ def stop(workspace: Workspace, job_id: str, *, now: bool = False) -> list[str]:
                 table.update(connection, row.id, state="stopped", reason="", ended=time.time(), wanted="run")
             else:
                 ask_to_stop(connection, row, "stop")
-                if now:
-                    kill(members_of(workspace, row))
+    if now:
+        for row in active:
+            if row.state == "running":
+                kill(members_of(workspace, row))
     reconcile(workspace)
     return [row.id for row in active]
 
@@ -169,8 +172,9 @@ def resume(workspace: Workspace, job_id: str) -> list[str]:
     Raises:
         JobError: if there is no such job, or nothing of it can be continued.
     """
+    ended = end_what_is_over(workspace)
     with queue_table(workspace) as connection:
-        settle(workspace, connection)
+        settle(workspace, connection, ended)
         members = _members(workspace, connection, job_id)
         over = [row for row in members if row.state in ("stopped", "failed", "crashed")]
         if not over:

@@ -9,8 +9,10 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -101,6 +103,8 @@ class JobProgress:
         with self._lock:
             try:
                 if self._metrics is None:
+                    if not self.folder.is_dir():
+                        raise WorkspaceError(f"The folder {self.folder} was removed while its job ran.")
                     self._metrics = JsonlWriter(self.folder / "metrics.jsonl")
                 self._metrics.append(line)
             except WorkspaceError as error:
@@ -110,6 +114,19 @@ class JobProgress:
         """Say that the job is of use to others from now on, as a server that answers."""
         with self._lock:
             self._state.ready = is_ready
+            self._touch(time.time())
+
+    def uses(self, urls: Iterable[str]) -> None:
+        """Say which servers the job asks: they are not stopped for another job while it runs."""
+        with self._lock:
+            known = self._state.uses or ()
+            self._state.uses = tuple(dict.fromkeys([*known, *map(_place, urls)]))
+            self._touch(time.time())
+
+    def address(self, url: str) -> None:
+        """Say where this job, a server, is asked."""
+        with self._lock:
+            self._state.address = _place(url)
             self._touch(time.time())
 
     def should_stop(self) -> bool:
@@ -172,6 +189,14 @@ class JobProgress:
         if not self._told_full:
             self._told_full = True
             log.error("%s", error)
+
+
+def _place(url: str) -> str:
+    """HOST:PORT of a URL, this machine always under the same name."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    own = host in ("localhost", "::1", "0.0.0.0", "::") or host.startswith("127.")  # noqa: S104 - compared only
+    return f"{'127.0.0.1' if own else host}:{parts.port or {'https': 443}.get(parts.scheme, 80)}"
 
 
 def _closed(phase: Phase, before: JobState) -> Phase:

@@ -1,4 +1,4 @@
-"""The queue: `reconcile` settles what died and starts what fits, in one transaction. There is no daemon.
+"""The queue: `reconcile` settles what died and starts what fits. There is no daemon.
 
 Called at submit, at a worker's end, at a page's poll and by the CLI; any number of processes may call it at
 any moment and be killed in it. A worker starts inside the transaction and asks the table, after it, whether
@@ -8,26 +8,21 @@ it was meant: if the transaction never came to be, it leaves without a word.
 from __future__ import annotations
 
 import secrets
-import shutil
 import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Iterable
-
-import psutil
+from collections.abc import Mapping, Sequence
 
 from audioreason.errors import JobError
 from audioreason.jobs import rows as table
+from audioreason.jobs.endings import ask_to_stop, end_what_is_over, own_state, settle
 from audioreason.jobs.local import reap, spawn
 from audioreason.jobs.machine import cpu_slots, gpu_ids
-from audioreason.jobs.processes import belonging, holds_lock, is_same, kill, of_this_boot, terminate
 from audioreason.jobs.rows import Row, queue_table
-from audioreason.jobs.spec import JobState, job_folder, read_spec, read_state
+from audioreason.jobs.spec import job_folder, read_spec
 from audioreason.workspace import Workspace
 
-_START_SECONDS = 60.0  # a worker that has not taken its lock by then never will
-_FULL_DISK = 4 << 20  # bytes: with less, not even a log line is sure to be written
 _UNDONE = ("failed", "stopped", "crashed", "deleting")
 
 
@@ -41,71 +36,10 @@ def reconcile(workspace: Workspace) -> None:
     reap()
     if not (workspace.root / "lab.sqlite").exists():
         return
+    ended = end_what_is_over(workspace)
     with queue_table(workspace) as connection:
-        settle(workspace, connection)
+        settle(workspace, connection, ended)
         start(workspace, connection)
-
-
-def settle(workspace: Workspace, connection: sqlite3.Connection) -> None:
-    """For each job that should run: if it is over, say how; if it was told to stop long ago, end it."""
-    now = time.time()
-    for row in table.rows(connection, "state = 'running'"):
-        folder = job_folder(workspace, row.id)
-        if holds_lock(folder):
-            if row.stop_asked is None or now <= row.stop_asked + row.grace:
-                continue
-        else:
-            state = read_state(folder)
-            own = state is not None and state.token == row.token
-            starting = not own and is_same(row.pid, row.started) and now - (row.began or 0) < _START_SECONDS
-            if starting and (row.stop_asked is None or now <= row.stop_asked + row.grace):
-                continue
-        # the worker itself has become a reconciler by now, unless it died or must: ending it loses nothing
-        if kill(members_of(workspace, row)):
-            table.update(
-                connection, row.id, reason="A process of this job cannot be ended; its GPUs stay taken."
-            )
-            continue
-        state = read_state(folder)
-        settle_one(workspace, connection, row, state if state and state.token == row.token else None, now)
-
-
-def members_of(workspace: Workspace, row: Row) -> list[psutil.Process]:
-    """Every process of a job's present attempt but the caller."""
-    state = read_state(job_folder(workspace, row.id))
-    own = state is not None and state.token == row.token
-    return belonging(row.token, row.pid, row.started, state.clock if state and own else None)
-
-
-def settle_one(
-    workspace: Workspace, connection: sqlite3.Connection, row: Row, state: JobState | None, now: float
-) -> None:
-    """Write how an attempt ended; a preempted job goes back into the queue."""
-    reason = ""
-    if state is not None and state.ending is not None:
-        ending: table.RowState = state.ending
-        reason = state.error
-    elif row.wanted != "run":
-        ending = "stopped"
-        reason = "It was ended before it could say how far it came. Resume continues it."
-    else:
-        ending = "crashed"
-        reason = row.reason or _why_gone(workspace, row)
-    if row.wanted == "pause" and ending == "stopped":
-        ending, reason = "queued", "It gave its GPUs to another job and waits for them."
-    ended = state.ended if state is not None and state.ended is not None else now
-    table.update(
-        connection, row.id, state=ending, wanted="run", pid=None, started=None, gpu_ids=(),
-        ended=None if ending == "queued" else ended, stop_asked=None, reason=reason,
-    )  # fmt: skip
-
-
-def _why_gone(workspace: Workspace, row: Row) -> str:
-    if shutil.disk_usage(workspace.root).free < _FULL_DISK:
-        return f"It ended, and the disk of {workspace.root} is full. Free some space; resume continues it."
-    if row.started is not None and not of_this_boot(row.started):
-        return "The machine was restarted while it ran. Resume continues it."
-    return "Its process ended without a word (killed, or out of memory). Resume continues it."
 
 
 def start(workspace: Workspace, connection: sqlite3.Connection) -> None:
@@ -122,18 +56,27 @@ def start(workspace: Workspace, connection: sqlite3.Connection) -> None:
     gpu_held = cpu_held = False
     for row in sorted(queued, key=lambda row: (-row.priority, row.preemptible, row.created, row.id)):
         reason = _waits_for(workspace, row, states) or _never_fits(row, len(everything))
-        if not reason and row.gpus and (gpu_held or row.gpus > len(free)):
-            gpu_held = True
-            asked = _preempt(connection, row, running, len(free))
-            reason = (
-                f"It waits until {', '.join(asked)} gives its GPUs free."
-                if asked
-                else f"It waits for {_gpus(row.gpus)}; {len(free)} of {len(everything)} free."
-            )
         # a job that wants more slots than there are gets them all, alone
-        if not reason and row.cpus and (cpu_held or min(row.cpus, all_slots) > slots):
-            cpu_held = True
-            reason = f"It waits for a CPU slot; {max(0, slots)} of {all_slots} free."
+        wanted = min(row.cpus, all_slots)
+        no_slot = f"It waits for a CPU slot; {max(0, slots)} of {all_slots} free."
+        if not reason and row.gpus and (gpu_held or row.gpus > len(free)):
+            reason = f"It waits for {_gpus(row.gpus)}; {len(free)} of {len(everything)} free."
+            if not gpu_held:
+                used = _in_use(workspace, running)
+                way = _who_gives_way(row, running, used, len(free))
+                if way and (cpu_held or wanted > slots + sum(other.cpus for other in way)):
+                    cpu_held, reason = True, no_slot  # a server is not stopped for a job that waits on
+                elif way:
+                    for other in way:
+                        ask_to_stop(connection, other, "pause")
+                    slots -= row.cpus  # kept for it until the GPUs are free
+                    reason = f"It waits until {', '.join(other.id for other in way)} gives its GPUs free."
+                elif _who_gives_way(row, running, {}, len(free)):
+                    server, user = next(iter(used.items()))
+                    reason = f"It waits for {_gpus(row.gpus)}; {user} uses the server {server}."
+            gpu_held = True
+        if not reason and row.cpus and (cpu_held or wanted > slots):
+            cpu_held, reason = True, no_slot
         if not reason:
             leased = tuple(free[: row.gpus])
             reason = _launch(workspace, connection, row, leased)
@@ -189,8 +132,8 @@ def _waits_for(workspace: Workspace, row: Row, states: dict[str, Row]) -> str:
 def _is_ready(workspace: Workspace, row: Row) -> bool:
     if row.state != "running":
         return False
-    state = read_state(job_folder(workspace, row.id))
-    return state is not None and state.token == row.token and state.ready
+    state = own_state(workspace, row)
+    return state is not None and state.ready
 
 
 def _never_fits(row: Row, gpus: int) -> str:
@@ -203,12 +146,17 @@ def _gpus(count: int) -> str:
     return "1 GPU" if count == 1 else f"{count} GPUs"
 
 
-def _preempt(connection: sqlite3.Connection, row: Row, running: Iterable[Row], free: int) -> list[str]:
-    """Ask preemptible jobs of no higher priority to stop, the least important first; returns whom."""
+def _who_gives_way(row: Row, running: Sequence[Row], used: Mapping[str, str], free: int) -> list[Row]:
+    """Preemptible jobs of no higher priority that nobody uses, the least important first; [] if too few."""
     if row.preemptible:
         return []
     able = [
-        other for other in running if other.preemptible and other.gpu_ids and other.priority <= row.priority
+        other
+        for other in running
+        if other.preemptible
+        and other.gpu_ids
+        and other.priority <= row.priority
+        and (other.id not in used or other.stop_asked is not None)
     ]
     chosen: list[Row] = []
     for other in sorted(
@@ -218,20 +166,23 @@ def _preempt(connection: sqlite3.Connection, row: Row, running: Iterable[Row], f
             break
         chosen.append(other)
         free += len(other.gpu_ids)
-    if free < row.gpus:
-        return []
-    for other in chosen:
-        ask_to_stop(connection, other, "pause")
-    return [other.id for other in chosen]
+    return chosen if free >= row.gpus else []
 
 
-def ask_to_stop(connection: sqlite3.Connection, row: Row, wanted: table.Wanted) -> None:
-    """Send SIGTERM to a running job once, and remember since when it should stop; a stop outranks a pause."""
-    if row.stop_asked is None:
-        terminate(row.pid, row.started)
-        table.update(connection, row.id, wanted=wanted, stop_asked=time.time())
-    elif wanted == "stop" and row.wanted != "stop":
-        table.update(connection, row.id, wanted="stop")
+def _in_use(workspace: Workspace, running: Sequence[Row]) -> dict[str, str]:
+    """Which running servers other running jobs need, by the server's id: the id of one who does."""
+    states = {row.id: own_state(workspace, row) for row in running}
+    used: dict[str, str] = {}
+    for server in (row for row in running if row.preemptible):
+        state = states[server.id]
+        for other in running:
+            asks = states[other.id]
+            # who is just starting has not said yet whom it asks
+            unknown = not other.preemptible and (asks is None or asks.uses is None)
+            named = state is not None and asks is not None and state.address in (asks.uses or ())
+            if other.id != server.id and (server.id in other.after or unknown or named):
+                used.setdefault(server.id, other.id)
+    return used
 
 
 def main() -> int:

@@ -10,11 +10,11 @@ import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from audioreason.errors import WorkspaceError
-from audioreason.jobs.spec import JobSpec
+from audioreason.jobs.spec import Ending, JobSpec
 from audioreason.workspace import Workspace
 
 RowState = Literal["queued", "running", "finished", "failed", "stopped", "crashed", "group", "deleting"]
@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     grace REAL NOT NULL, created REAL NOT NULL, state TEXT NOT NULL, wanted TEXT NOT NULL DEFAULT 'run',
     attempt INTEGER NOT NULL DEFAULT 0, token TEXT NOT NULL DEFAULT '', pid INTEGER, started TEXT,
     gpu_ids TEXT NOT NULL DEFAULT '[]', began REAL, ended REAL, stop_asked REAL,
-    reason TEXT NOT NULL DEFAULT ''
+    reason TEXT NOT NULL DEFAULT '', ending TEXT
 )
 """
 
@@ -39,6 +39,7 @@ class Row:
     `state` of a `group` is derived from its children. `token` names one attempt: its worker and everything
     that it started carry it in their environment. `pid` and `started` (see `processes.identity`)
     identify the worker; `gpu_ids` are the GPUs leased to it. `reason` says why it waits or how it ended.
+    `ending` is how its worker says it ended, where the job's folder could not take that.
     """
 
     id: str
@@ -63,6 +64,10 @@ class Row:
     ended: float | None
     stop_asked: float | None
     reason: str
+    ending: Ending | None = None
+
+
+_COLUMNS = frozenset(field.name for field in fields(Row))
 
 
 @contextmanager
@@ -74,6 +79,8 @@ def queue_table(workspace: Workspace) -> Iterator[sqlite3.Connection]:
     """
     with workspace.sqlite() as connection:
         connection.execute(_TABLE)
+        if not any(column["name"] == "ending" for column in connection.execute("PRAGMA table_info(jobs)")):
+            connection.execute("ALTER TABLE jobs ADD COLUMN ending TEXT")  # a lab of before made the table
         yield connection
 
 
@@ -145,7 +152,7 @@ def remove(connection: sqlite3.Connection, job_id: str) -> None:
 
 
 def _row(found: sqlite3.Row) -> Row:
-    values = dict(found)
+    values = {name: found[name] for name in found.keys() if name in _COLUMNS}  # noqa: SIM118 - no mapping
     values["preemptible"] = bool(values["preemptible"])
     values["after"] = tuple(json.loads(values["after"]))
     values["gpu_ids"] = tuple(json.loads(values["gpu_ids"]))

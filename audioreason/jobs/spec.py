@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from audioreason.errors import JobError
+from audioreason.errors import JobError, WorkspaceError
 from audioreason.workspace import Workspace, write_atomic
 
 Ending = Literal["finished", "failed", "stopped"]
@@ -79,6 +79,7 @@ class JobState(BaseModel):
 
     `ending` is None until the work is over. `rate` is units a second, `eta` seconds to go, None if unknown.
     `ready` is True while a server answers. `clock` is when `updated` was, on `processes.clock`.
+    `uses` are servers that it asks (None until it has said), `address` is its own; both as HOST:PORT.
     """
 
     token: str
@@ -95,6 +96,8 @@ class JobState(BaseModel):
     eta: float | None = None
     note: str = ""
     ready: bool = False
+    uses: tuple[str, ...] | None = None
+    address: str = ""
     error: str = ""
     hint: str = ""
     result: dict[str, Any] | None = None
@@ -169,5 +172,11 @@ def ending_on_disk(workspace: Workspace, job_id: str) -> Ending:
 
 
 def write_state(folder: Path, state: JobState) -> None:
-    """Write `state.json`; only the worker that holds the lock does."""
+    """Write `state.json`; only the worker that holds the lock does.
+
+    Raises:
+        WorkspaceError: if the disk is full, or the folder is gone.
+    """
+    if not folder.is_dir():  # it shall not come back with nothing but a state in it
+        raise WorkspaceError(f"The folder {folder} was removed while its job ran.")
     write_atomic(folder / "state.json", state.model_dump_json() + "\n")

@@ -152,7 +152,7 @@ class Supervisor:
             reader.join(2)
 
     def _end(self, process: subprocess.Popen[str]) -> None:
-        """SIGTERM to the server, SIGKILL to whatever is left of it; token and session tell what belongs to it."""
+        """SIGTERM to the server, SIGKILL to whatever is left of it, as token and session tell."""
         if process.poll() is None:
             process.terminate()
             try:

@@ -14,6 +14,7 @@ from typing import Any
 
 from audioreason.errors import JobError
 from audioreason.jobs import rows as table
+from audioreason.jobs.endings import FOLDER_GONE, folder_gone
 from audioreason.jobs.logs import LogLine, read_metrics, tail
 from audioreason.jobs.processes import holds_lock, is_same
 from audioreason.jobs.rows import Row
@@ -129,7 +130,7 @@ def _view(workspace: Workspace, row: Row) -> JobView:
     folder = job_folder(workspace, row.id)
     state = read_state(folder)
     current = state if state is not None and state.token == row.token else None
-    name, reason = _true_state(row, folder, current)
+    name, reason = _true_state(workspace, row, current)
     view = JobView(
         id=row.id,
         kind=row.kind,
@@ -173,16 +174,22 @@ def _with_state(view: JobView, state: JobState, alive: bool) -> JobView:
     )
 
 
-def _true_state(row: Row, folder: Path, state: JobState | None) -> tuple[str, str]:
+def _true_state(workspace: Workspace, row: Row, state: JobState | None) -> tuple[str, str]:
     """What the job is, also in the moment between its end and the next reconcile."""
+    folder = job_folder(workspace, row.id)
     if row.state != "running":
         return row.state, row.reason
+    if folder_gone(workspace, row):
+        alive = is_same(row.pid, row.started)
+        return ("stopping" if alive else row.ending or "failed"), row.reason or FOLDER_GONE
     if holds_lock(folder):
         if row.stop_asked is not None:
             return "stopping", row.reason
         return ("running" if state is not None else "starting"), row.reason
     if state is not None and state.ending is not None:
         return state.ending, state.error
+    if row.ending is not None:
+        return row.ending, row.reason
     if state is None and is_same(row.pid, row.started):
         return "starting", row.reason
     return ("crashed" if row.wanted == "run" else "stopped"), row.reason or "Its process is gone."

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _LOCK_SECONDS = 10.0  # whoever asks whether a worker lives holds the lock for microseconds
 
+_DONE = {"finished": "finished its work", "failed": "failed", "stopped": "was stopped"}
+
 log = logging.getLogger("audioreason.jobs")
 
 
@@ -86,7 +88,9 @@ def _work(workspace: Workspace, folder: Path, token: str, attempt: int, grace: f
                 f" {spec.kind} up to version {kind.version}.",
                 "Update audioreason, or submit the job again from here.",
             )
-        result = kind.run(kind.settings(spec.spec), workspace, progress)
+        settings = kind.settings(spec.spec)
+        progress.uses(kind.uses(settings, workspace))
+        result = kind.run(settings, workspace, progress)
     except StoppedEarly as stopped:
         log.info("stopped: %s", stopped)
         _close(workspace, progress, "stopped", error=str(stopped))
@@ -112,11 +116,15 @@ def _close(workspace: Workspace, progress: JobProgress, ending: Ending, **values
 
     try:
         progress.close(ending, **values)
-    except WorkspaceError as error:  # a full disk: perhaps the database has room for a sentence
+    except WorkspaceError as error:  # a full disk, or no folder any more: perhaps the database has room
         log.exception("the end of the job could not be written")
-        said = values.get("error") or "It ended"
-        with rows.queue_table(workspace) as connection:
-            rows.update(connection, progress.job_id, reason=f"{said} ({ending}; {error.message})")
+        said = values.get("error") or f"It {_DONE[ending]}."
+        try:
+            with rows.queue_table(workspace) as connection:
+                reason = f"{said} Its folder could not take this: {error.message}"
+                rows.update(connection, progress.job_id, ending=ending, reason=reason)
+        except WorkspaceError:  # whoever settles the job will find it gone, and the disk full
+            log.exception("nor could it be written into the queue")
 
 
 def _stop_on_signal(progress: JobProgress, grace: float) -> None:

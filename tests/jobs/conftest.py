@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from audioreason.jobs import rows as table
+from audioreason.jobs.endings import members_of
 from audioreason.jobs.processes import TOKEN_VARIABLE, kill
-from audioreason.jobs.queue import members_of
 from audioreason.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]

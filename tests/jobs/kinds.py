@@ -37,6 +37,8 @@ class CountSpec(BaseModel):
     file_limit: int = 0
     print_environment: bool = False
     secret: str = ""
+    uses: str = ""
+    address: str = ""
 
 
 def run(spec: CountSpec, workspace: Workspace, progress: JobProgress) -> dict[str, Any]:
@@ -68,6 +70,9 @@ def run(spec: CountSpec, workspace: Workspace, progress: JobProgress) -> dict[st
             time.sleep(spec.pause)
             if spec.fail == "crash" and progress.attempt == 1 and number == spec.count // 2:
                 raise ValueError("a bug in a kind")
+    if spec.fail == "state":  # nothing can be written there any more
+        (progress.folder / "state.json").unlink()
+        (progress.folder / "state.json").mkdir()
     return {"lines": spec.count, "gpus": os.environ["CUDA_VISIBLE_DEVICES"]}
 
 
@@ -79,6 +84,10 @@ def needs(spec: CountSpec) -> Needs:
     return Needs(gpus=spec.gpus, cpus=spec.cpus)
 
 
+def uses(spec: CountSpec, workspace: Workspace) -> list[str]:
+    return [spec.uses] if spec.uses else []
+
+
 def expand(spec: CountSpec) -> list[CountSpec]:
     if spec.parts == 1:
         return [spec]
@@ -88,6 +97,7 @@ def expand(spec: CountSpec) -> list[CountSpec]:
 def serve(spec: CountSpec, workspace: Workspace, progress: JobProgress) -> dict[str, Any]:
     """Of use to others until somebody stops it."""
     progress.phase("serving")
+    progress.address(spec.address or "http://127.0.0.1:1/v1")
     progress.ready()
     with JsonlWriter(progress.folder / "served") as served:
         served.append(b"%d" % progress.attempt)
@@ -105,6 +115,7 @@ KINDS = [
         plan=plan,
         needs=needs,
         expand=expand,
+        uses=uses,
         grace=1.5,
     ),
     Kind(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ import time
 import pytest
 
 from audioreason.errors import JobError
-from audioreason.jobs import actions
+from audioreason.jobs import actions, endings
 from audioreason.jobs import rows as table
 from audioreason.jobs.queue import reconcile
 from audioreason.jobs.watch import job, list_jobs, metrics, tail_log
@@ -110,6 +111,95 @@ def test_a_server_gives_its_gpu_to_a_job_and_gets_it_back(
     assert (view.state, view.attempt, view.gpus) == ("running", 2, ("0",))
     actions.stop(workspace, server)
     assert until_state(workspace, server, "stopped").attempt == 2
+
+
+@pytest.mark.parametrize("by", ["after", "address"])
+def test_a_server_that_a_running_job_uses_is_not_stopped_for_another(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    monkeypatch.setenv("AUDIOREASON_GPUS", "1")
+    server = actions.submit(workspace, "hold", {"gpus": 1, "address": "http://127.0.0.1:4711/v1"})
+    until(lambda: job(workspace, server).ready)
+    asks = {} if by == "after" else {"uses": "http://localhost:4711/v1"}
+    after = [server] if by == "after" else []
+    user = actions.submit(workspace, "count", {"count": 2000, **asks}, after=after)
+    training = actions.submit(workspace, "count", {"count": 2, "gpus": 1})  # while the user is starting
+    until_counted(workspace, user, 3)
+    reconcile(workspace)
+    assert job(workspace, training).reason == f"It waits for 1 GPU; {user} uses the server {server}."
+    assert (job(workspace, server).state, job(workspace, server).attempt) == ("running", 1)
+    actions.stop(workspace, user)
+    until_state(workspace, training, "finished")
+    until(lambda: job(workspace, server).ready)
+    assert job(workspace, server).attempt == 2
+
+
+def test_no_server_is_stopped_for_a_job_that_would_still_wait_for_a_cpu_slot(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUDIOREASON_GPUS", "1")
+    monkeypatch.setenv("AUDIOREASON_CPU_JOBS", "1")
+    server = actions.submit(workspace, "hold", {"gpus": 1, "cpus": 0})
+    until(lambda: job(workspace, server).ready)
+    blocker = actions.submit(workspace, "count", {"count": 2000})
+    until_counted(workspace, blocker, 2)
+    training = actions.submit(workspace, "count", {"count": 2, "gpus": 1})
+    assert job(workspace, training).reason == "It waits for a CPU slot; 0 of 1 free."
+    assert job(workspace, server).ready
+    actions.stop(workspace, blocker)
+    until_state(workspace, blocker, "stopped")
+    younger = actions.submit(workspace, "count", {"count": 2000})  # the slot is kept while the server stops
+    until_state(workspace, training, "finished")
+    began = {row.id: row.began for row in table.peek(workspace)}
+    assert began[younger] is None or began[younger] > began[training]
+    actions.stop(workspace, younger, now=True)
+
+
+def test_a_server_is_asked_once_however_many_wait_for_it(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUDIOREASON_GPUS", "1")
+    server = actions.submit(workspace, "hold", {"gpus": 1})
+    until(lambda: job(workspace, server).ready)
+    asked: list[int | None] = []
+    monkeypatch.setattr(endings, "terminate", lambda pid, started: asked.append(pid))
+    waiting = [actions.submit(workspace, "count", {"count": 2, "gpus": 1}) for _ in range(3)]
+    for _ in range(3):
+        reconcile(workspace)
+    assert asked == [job(workspace, server).pid]
+    os.kill(asked[0] or 0, signal.SIGTERM)
+    for job_id in waiting:
+        until_state(workspace, job_id, "finished")
+
+
+def test_the_queue_is_open_to_others_while_a_process_takes_its_time_to_die(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = actions.submit(workspace, "count", {"count": 2000})
+    until_counted(workspace, job_id, 2)
+    os.kill(job(workspace, job_id).pid or 0, signal.SIGKILL)
+    until(lambda: job(workspace, job_id).state == "crashed")
+    looked: list[int] = []
+
+    def slow(processes: list[object]) -> list[object]:
+        with table.queue_table(workspace) as connection:  # waits forever if somebody is in here
+            looked.append(len(table.rows(connection)))
+        return []
+
+    monkeypatch.setattr(endings, "kill", slow)
+    reconcile(workspace)
+    assert looked == [1] and table.peek(workspace)[0].state == "crashed"
+
+
+def test_a_table_of_an_older_lab_is_taken_over_and_of_a_newer_one_read(workspace: Workspace) -> None:
+    job_id = actions.submit(workspace, "count", {"count": 1})
+    until_state(workspace, job_id, "finished")
+    with table.queue_table(workspace) as connection:
+        connection.execute("ALTER TABLE jobs DROP COLUMN ending")
+        connection.execute("ALTER TABLE jobs ADD COLUMN colour TEXT DEFAULT 'green'")
+    assert table.peek(workspace)[0].ending is None
+    again = actions.retry(workspace, job_id)
+    until_state(workspace, again, "finished")
 
 
 def test_a_stop_while_it_gives_way_keeps_a_server_stopped(

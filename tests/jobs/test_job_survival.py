@@ -16,7 +16,8 @@ import pytest
 from audioreason.errors import JobError
 from audioreason.jobs import actions, processes
 from audioreason.jobs import rows as table
-from audioreason.jobs.queue import members_of, reconcile
+from audioreason.jobs.endings import members_of
+from audioreason.jobs.queue import reconcile
 from audioreason.jobs.rows import queue_table
 from audioreason.jobs.watch import job, list_jobs, tail_log
 from audioreason.workspace import Workspace
@@ -268,6 +269,46 @@ def test_a_job_whose_end_fits_on_no_disk_is_a_crash_that_says_so(
     view = until_state(workspace, job_id, "failed", "crashed")
     assert view.state == "crashed" and "is full. Free some space" in view.reason
     assert nothing_lives(workspace)
+
+
+def test_work_that_is_done_counts_though_its_folder_cannot_take_the_end(workspace: Workspace) -> None:
+    job_id = actions.submit(workspace, "count", {"count": 5, "fail": "state"})
+    view = until_state(workspace, job_id, "failed", "crashed", "finished")
+    assert view.state == "finished"
+    assert view.reason.startswith("It finished its work. Its folder could not take this: ")
+    assert nothing_lives(workspace)
+    until(lambda: not everyone(workspace), what="an orphan")
+
+
+@pytest.mark.parametrize("polled", [True, False])
+def test_a_folder_removed_while_its_job_runs_is_said_and_does_not_come_back(
+    workspace: Workspace, polled: bool
+) -> None:
+    job_id = actions.submit(workspace, "count", {"count": 2000 if polled else 40, "child": True})
+    until_counted(workspace, job_id, 3)
+    children = [int((workspace.jobs / job_id / f"child-{s}").read_text()) for s in (False, True)]
+    shutil.rmtree(workspace.jobs / job_id)
+    assert job(workspace, job_id).state == "stopping" and "was removed" in job(workspace, job_id).reason
+    if not polled:
+        until(lambda: table.peek(workspace)[0].state != "running")
+    view = until_state(workspace, job_id, "stopped", "failed", "crashed", "finished")
+    assert view.state == ("stopped" if polled else "finished")
+    assert "was removed while its job ran" in view.reason
+    assert all(gone(child) for child in children)
+    assert not (workspace.jobs / job_id).exists()
+    actions.delete(workspace, job_id)
+    assert list_jobs(workspace) == []
+
+
+def test_a_job_killed_after_its_folder_was_removed_says_what_happened(workspace: Workspace) -> None:
+    job_id = actions.submit(workspace, "count", {"count": 2000})
+    until_counted(workspace, job_id, 3)
+    shutil.rmtree(workspace.jobs / job_id)
+    os.kill(worker(workspace, job_id) or 0, signal.SIGKILL)
+    view = until_state(workspace, job_id, "failed", "crashed")
+    assert (view.state, view.reason) == (
+        "failed", "Its folder was removed while it ran. Delete it, and submit it again."
+    )  # fmt: skip
 
 
 def test_a_bug_in_a_kind_is_a_sentence_and_its_traceback_is_in_the_log_only(workspace: Workspace) -> None:

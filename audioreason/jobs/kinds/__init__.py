@@ -81,6 +81,11 @@ def cpu_job(spec: Any) -> Needs:
     return Needs()
 
 
+def asks_nobody(spec: Any, workspace: Workspace) -> Sequence[str]:
+    """The default of `Kind.uses`: no server is asked."""
+    return ()
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of job.
@@ -99,6 +104,8 @@ class Kind:
         needs: GPUs and CPU slots from the settings.
         expand: settings of the children if the job is a matrix; a single element makes a plain job.
         label: a short title from the settings; empty for the kind's.
+        uses: URLs of the servers that it asks, from the settings; such a server is not stopped for another
+            job while it runs. Where only `run` knows, it says so by `progress.uses`.
         preemptible: whether it gives way to others and starts again after.
         grace: seconds from SIGTERM to SIGKILL.
         about: one sentence.
@@ -114,6 +121,7 @@ class Kind:
     needs: Callable[[Any], Needs] = cpu_job
     expand: Callable[[Any], Sequence[Any]] = one_job
     label: Callable[[Any], str] = title_of_kind
+    uses: Callable[[Any, Workspace], Sequence[str]] = asks_nobody
     preemptible: bool = False
     grace: float = 10.0
     about: str = ""

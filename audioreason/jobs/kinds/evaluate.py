@@ -173,6 +173,12 @@ def run(spec: EvaluateSpec, workspace: Workspace, progress: JobProgress) -> dict
     }
 
 
+def uses(spec: EvaluateSpec, workspace: Workspace) -> Sequence[str]:
+    """The endpoint's address, unless the job has an engine of its own."""
+    found = [_named(workspace, name, spec.model) for name in spec.endpoints]
+    return [endpoint.base_url for endpoint in found if endpoint is not None]
+
+
 def plan(spec: EvaluateSpec, workspace: Workspace) -> Plan:
     """Items and requests of the whole matrix, tokens and time as past runs of its prompts took them."""
     from audioreason.items import load_dataset
@@ -266,6 +272,7 @@ KIND = Kind(
     plan=plan,
     expand=expand,
     label=label,
+    uses=uses,
     presets={
         "soundcheck, structured": {},
         "quick look": {"splits": ["explore"], "limit": 32},

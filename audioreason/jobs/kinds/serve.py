@@ -96,6 +96,8 @@ def run(spec: ServeSpec, workspace: Workspace, progress: JobProgress) -> dict[st
         command = local_command(spec, workspace, model, port)
     endpoint = Endpoint(name=spec.name, base_url=f"http://127.0.0.1:{port}/v1", model=model)
 
+    progress.address(endpoint.base_url)
+
     def on_ready() -> None:
         save_endpoint(workspace, endpoint, True if spec.make_default else None)
         log.info("saved as the endpoint %s: %s", spec.name, endpoint.base_url)
