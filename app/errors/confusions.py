@@ -23,7 +23,7 @@ _PAIRS = (
 _RUNS = (
     Column("Run", "minmax(0, 1.6fr)"),
     Column("Same choice", "96px", number=True),
-    Column("Same where both wrong", "152px", number=True),
+    Column("Same where both wrong", "170px", number=True),
     Column("Kappa", "64px", number=True),
     Column("Items", "64px", number=True),
 )

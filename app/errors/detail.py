@@ -30,6 +30,7 @@ from audioreason.errors import LabError, RunError
 from audioreason.runs.desk import note_opened, pins, set_pin
 
 _TRACE = 280  # px
+_PLAYER = 124  # px that the trace takes over where there is nothing to play
 _OTHERS = (
     Column("Same item in", "minmax(0, 1.5fr)"),
     Column("Choice"),
@@ -155,7 +156,8 @@ def _show(now: Address, run: Mapping[str, Any], found: Opened) -> None:
     outcome = f":{_colour(found)}[{outcome_words(found.detail.scored.outcome)}]"
     st.markdown(f":small[{outcome} :gray[{plain(words)}]]")
     others = look.elsewhere(run, item.id)
-    _traces(now, run, found, {str(one["run_id"]) for one in others})
+    height = _TRACE if clip.url else _TRACE + _PLAYER
+    _traces(now, run, found, {str(one["run_id"]) for one in others}, height)
     _tags(run, found)
     _table(now, others)
 
@@ -165,7 +167,7 @@ def _colour(found: Opened) -> str:
     return "orange" if strict is None else "green" if strict else "red"
 
 
-def _traces(now: Address, run: Mapping[str, Any], found: Opened, known: set[str]) -> None:
+def _traces(now: Address, run: Mapping[str, Any], found: Opened, known: set[str], height: int) -> None:
     beside: Opened | None = None
     other = look.run(now.other) if now.other in known else None
     if other is not None:
@@ -174,7 +176,7 @@ def _traces(now: Address, run: Mapping[str, Any], found: Opened, known: set[str]
         except RunError as error:
             st.toast(plain(error.message))
     if beside is None or other is None:
-        trace(sections(found), key="errors_trace", clip=found.clip.id, height=_TRACE)
+        trace(sections(found), key="errors_trace", clip=found.clip.id, height=height)
         return
     left, right = st.columns(2, gap="small")
     for column, one, name, key in (
@@ -189,7 +191,7 @@ def _traces(now: Address, run: Mapping[str, Any], found: Opened, known: set[str]
                 sections(one, reference=False),
                 key=key,
                 clip=found.clip.id,
-                height=_TRACE - 28,
+                height=height - 28,
                 stacked=True,
                 boxed=True,
             )

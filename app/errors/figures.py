@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app import session
@@ -110,10 +110,25 @@ def ids_found(now: Address, run: Run, part: str, without: Without, most: int) ->
 
 
 def _find(now: Address, run: Run, part: str, without: Without, limit: int, offset: int) -> Found:
-    run_id = str(run["run_id"])
     only = None
     if now.tag:
-        only = explorer.tagged(notes.annotations(), run_id, None if now.tag == ANY_TAG else now.tag)
+        tag = None if now.tag == ANY_TAG else now.tag
+        only = explorer.tagged(notes.annotations(), str(run["run_id"]), tag)
+    same = replace(now, view="", item="", sample=0, other="")  # what is open changes no list
+    return _listed(same, str(run["run_id"]), part, without, only, limit, offset, look.stamp(run))
+
+
+@functools.lru_cache(maxsize=32)
+def _listed(
+    now: Address,
+    run_id: str,
+    part: str,
+    without: Without,
+    only: tuple[tuple[str, int], ...] | None,
+    limit: int,
+    offset: int,
+    stamp: look.Stamp,
+) -> Found:
     agreeing, length = AGREEMENT.get(now.agree, Range("")), LENGTHS.get(now.length, Range(""))
     where = Filter(
         runs=(run_id,),

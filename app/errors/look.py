@@ -30,9 +30,16 @@ Stamp = tuple[Any, ...]
 _background = ThreadPoolExecutor(1, thread_name_prefix="errors-ahead")
 
 
+_known: tuple[pd.DataFrame | None, list[dict[str, Any]]] = (None, [])
+
+
 def runs() -> list[dict[str, Any]]:
     """Every run, newest first, as `Catalog.runs` gives them; what is unknown is None."""
-    return plain_rows(session.runs())
+    global _known
+    frame = session.runs()  # the same object for a second
+    if _known[0] is not frame:
+        _known = (frame, plain_rows(frame))
+    return _known[1]
 
 
 def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -186,6 +193,7 @@ def ahead(run: Mapping[str, Any], places: Iterable[tuple[str, int]]) -> None:
 def _warm(run: dict[str, Any], item_id: str, sample: int) -> None:
     try:
         found = prediction(run, item_id, sample)
+        elsewhere(run, item_id)
         source = found.data.clip(found.item) if found.data and found.clip.url else None
         if source is not None:
             spectrogram(session.prepared(source), session.workspace().cache)
@@ -215,5 +223,10 @@ def _samples(run_id: str, item_id: str, stamp: Stamp) -> tuple[dict[str, Any], .
 
 def elsewhere(run: Mapping[str, Any], item_id: str) -> list[dict[str, Any]]:
     """What every other run of the dataset made of an item, newest first; see `Catalog.item_in_runs`."""
-    found = plain_rows(session.catalog().item_in_runs(str(run["dataset"]), item_id))
+    found = _elsewhere(str(run["dataset"]), item_id, tuple((one["run_id"], stamp(one)) for one in runs()))
     return [one for one in found if one["run_id"] != run["run_id"]]
+
+
+@functools.lru_cache(maxsize=256)
+def _elsewhere(dataset: str, item_id: str, stamps: tuple[Any, ...]) -> tuple[dict[str, Any], ...]:
+    return tuple(plain_rows(session.catalog().item_in_runs(dataset, item_id)))

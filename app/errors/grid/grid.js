@@ -11,7 +11,11 @@ export default function ({ parentElement, data, setTriggerValue }) {
   if (data.label) box.style.setProperty("--label", `${data.label}px`);
   box.style.maxHeight = data.height ? `${data.height}px` : "";
   box.classList.toggle("with-cells", data.columns.length > 0);
-  const most = Math.max(0.0001, ...data.rows.flatMap((row) => row.counts.map((count) => count / Math.max(1, row.of))));
+  // a group of one item is all or nothing: where there are larger ones, they set the scale
+  const large = data.rows.filter((row) => !row.small);
+  const mixed = large.length > 0 && large.length < data.rows.length;
+  const most = Math.max(0.0001, ...(mixed ? large : data.rows).flatMap(
+    (row) => row.counts.map((count) => count / Math.max(1, row.of))));
   const nodes = data.title ? [head(data)] : [];
   let layer = null;
   data.rows.forEach((row, i) => {
@@ -21,7 +25,7 @@ export default function ({ parentElement, data, setTriggerValue }) {
       nodes.push(heading);
     }
     layer = row.layer;
-    nodes.push(line(row, i, data, most, setTriggerValue));
+    nodes.push(line(row, i, data, mixed && row.small && data.dots ? 2.5 * most : most, setTriggerValue));
   });
   nodes.push(axis(data));
   box.replaceChildren(...nodes);
@@ -60,7 +64,7 @@ function cell(count, row, i, k, data, most, pick) {
   const node = element("button", `cell ${share / most > 0.62 ? "deep" : ""}`, count.toLocaleString("en"));
   node.type = "button";
   node.disabled = !data.clickable;
-  node.style.setProperty("--share", `${Math.round(6 + (80 * share) / most)}%`);
+  node.style.setProperty("--share", `${Math.round(6 + 80 * Math.min(1, share / most))}%`);
   node.title = `${row.label}, ${data.columns[k]}: ${count} of ${row.of}, ${(100 * share).toFixed(0)}%`;
   node.setAttribute("aria-label", node.title);
   node.addEventListener("mousedown", (event) => event.preventDefault());
