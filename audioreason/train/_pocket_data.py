@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from audioreason.engines.features import audio_token_count, frame_count, stack
 from audioreason.engines.tokens import ChatTokenizer, Turn
 from audioreason.errors import EngineError
-from audioreason.train._pocket_choices import reading_exercise, reworded
 from audioreason.train._pocket_prompts import answer_text, ask, shipped_prompts, wanted
 
 if TYPE_CHECKING:
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from audioreason.prompts import Prompt
 
 SILENT_SHARE = 0.025
-EXERCISE_SHARE = 0.1  # of the rows that ask for the answer alone
 _SEEDS_PER_BATCH = 4096
 
 
@@ -87,31 +85,16 @@ def _example_rows(
     rng: Random, item: Item, samples: int, silent: bool, tokenizer: ChatTokenizer, prompts: Sequence[Prompt]
 ) -> list[tuple[list[int], int]]:
     """Two conversations about one clip: one that asks for an explanation, one for the answer alone."""
+    gold = item.gold
+    if gold is None:
+        raise EngineError(f"The item {item.id} has no gold choice.")
     rows = []
     for explain in (True, False):
-        exercise = not explain and not silent and rng.random() < EXERCISE_SHARE
-        shown = reading_exercise(rng, item) if exercise else reworded(rng, item)
-        gold = shown.gold
-        if gold is None:
-            raise EngineError(f"The item {item.id} has no gold choice.")
-        rows.append(_row(rng, shown, gold, explain, samples, silent, tokenizer, prompts))
+        asked = ask(rng, item, explain, prompts)
+        chosen = rng.randrange(len(item.choices)) if silent else gold
+        answer = answer_text(rng, item, chosen, wanted(asked, item.question, item.choices), silent)
+        rows.append(encode(tokenizer, asked.system, asked.user, samples, answer))
     return rows
-
-
-def _row(
-    rng: Random,
-    item: Item,
-    gold: int,
-    explain: bool,
-    samples: int,
-    silent: bool,
-    tokenizer: ChatTokenizer,
-    prompts: Sequence[Prompt],
-) -> tuple[list[int], int]:
-    asked = ask(rng, item, explain, prompts)
-    chosen = rng.randrange(len(item.choices)) if silent else gold
-    answer = answer_text(rng, item, chosen, wanted(asked, item.question, item.choices), silent)
-    return encode(tokenizer, asked.system, asked.user, samples, answer)
 
 
 def make_batch(plan: Plan, number: int, tokenizer: ChatTokenizer, prompts: Sequence[Prompt]) -> Batch:
@@ -149,10 +132,10 @@ def corpus(families: Sequence[str], prompts: Sequence[Prompt], seed: int, per_fa
         for index in range(per_family):
             item, _ = make_item(family, 1 + index % 5, 2**30 + index, namespace="train")
             for explain in (True, False):
-                shown = reworded(rng, item)
-                asked = ask(rng, shown, explain, prompts)
-                want = wanted(asked, shown.question, shown.choices)
-                answer = answer_text(rng, shown, shown.gold or 0, want, silent=False)
+                asked = ask(rng, item, explain, prompts)
+                answer = answer_text(
+                    rng, item, item.gold or 0, wanted(asked, item.question, item.choices), silent=False
+                )
                 # answers count double: their length is what generation costs
                 yield from (f"system\n{asked.system}", f"user\n{asked.user}", answer, answer, "assistant\n")
 

@@ -158,20 +158,6 @@ ANSWER = (
     "<choice>",
     "your final choice",
 )
-EXERCISES = (
-    "Which choice comes {nth}?",
-    "What is the {nth} choice?",
-    "Repeat the {nth} option.",
-    "Which option is the {nth} in the list?",
-    "Whatever you hear, choose the {nth} one.",
-    "Name the {nth} of the options.",
-)
-COPIES = (
-    "Choose the option that says {text}.",
-    "Which choice is {text}?",
-    "Ignore the sound and pick {text}.",
-    "The right answer is {text}. Which choice is it?",
-)
 SYNONYMS = {
     "audio": ("sound", "recording", "clip"),
     "clip": ("recording", "audio", "sample"),
