@@ -1,6 +1,6 @@
 """Every page's action as a command. Contents: `running` (eval, runs, score, show, import, export),
-`reviewing` (errors, annotate), `prompting` (prompts), `datasets` (data, soundcheck), `system` (lab, serve,
-doctor), `training` (teach, train, merge), `working` (jobs).
+`comparing` (compare, paper), `reviewing` (errors, annotate), `prompting` (prompts), `datasets` (data,
+soundcheck), `system` (lab, serve, doctor), `training` (teach, train, merge), `working` (jobs).
 
 Commands import what they need when they run, so that `audioreason --help` answers at once.
 """
@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from audioreason.cli import datasets, prompting, reviewing, running, system, training, working
+from audioreason.cli import comparing, datasets, prompting, reviewing, running, system, training, working
 from audioreason.errors import LabError
 
 app = typer.Typer(
@@ -42,6 +42,7 @@ def _options(
 
 system.register(app)
 running.register(app)
+comparing.register(app)
 reviewing.register(app)
 training.register(app)
 app.add_typer(prompting.app, name="prompts")

@@ -4,6 +4,8 @@ comparison   `compare`: leaderboard, pairs, views on every split and by both sco
 pair         one run against the baseline: difference, grid, groups, verdict
 loading      what a comparison reads from the catalog, once
 paper        the published table beside own runs on MMAR
+tables       CSV, Markdown and LaTeX          charts       Vega-Lite, SVG and PNG
+html         one self-contained report        summary      the whole as plain values, for JSON
 
 Every figure that a page or command shows about two runs comes from here. Knows nothing about pages.
 """

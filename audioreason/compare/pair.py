@@ -16,6 +16,7 @@ from audioreason.compare.loading import Booleans, Floats, Integers
 from audioreason.errors import RunError
 from audioreason.stats import (
     Difference,
+    clustered_wilson,
     design_effect,
     holm,
     mcnemar,
@@ -36,6 +37,8 @@ _GROUP_COLUMNS = (
     "n",
     "baseline",
     "run",
+    "run_low",
+    "run_high",
     "delta",
     "low",
     "high",
@@ -130,8 +133,9 @@ class Pair:
 
         Returns:
             One row per group: group, layer (of a subcategory; None for other columns), n (items), baseline
-            and run (accuracies), delta (run minus baseline), low, high (95%, clustered), p, p_holm (over the
-            groups), significant (p_holm < 0.05 and not small), small (fewer than 20 items).
+            and run (accuracies), run_low and run_high (95%), delta (run minus baseline), low, high (95%,
+            clustered), p, p_holm (over the groups), significant (p_holm < 0.05 and not small), small (fewer
+            than 20 items).
 
         Raises:
             RunError: if the column is not one of `runs.COLUMNS`.
@@ -180,6 +184,7 @@ def _by(aligned: Aligned, column: str) -> pd.DataFrame:
     for name in sorted(set(groups), key=_natural):
         here = groups == name
         found = paired_difference(aligned.baseline[here], aligned.run[here], aligned.clusters[here])
+        low, high = clustered_wilson(aligned.run[here], aligned.clusters[here])
         rows.append(
             {
                 "group": name,
@@ -187,6 +192,8 @@ def _by(aligned: Aligned, column: str) -> pd.DataFrame:
                 "n": found.n,
                 "baseline": float(aligned.baseline[here].mean()),
                 "run": float(aligned.run[here].mean()),
+                "run_low": low,
+                "run_high": high,
                 "delta": found.mean,
                 "low": found.low,
                 "high": found.high,
