@@ -8,6 +8,7 @@ Give `--workspace FOLDER` to show runs that are there already.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import re
 import tempfile
@@ -179,21 +180,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images")
     parser.add_argument("only", nargs="*", help="names of pictures; all of them if none is given")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as at_the_end:
         workspace = Workspace.open(options.workspace or Path(temporary) / "workspace")
         if options.workspace is None:
+            at_the_end.callback(tidy, workspace)
             fill(workspace, options.limit)
         process, url = start_lab(workspace)
-        try:
-            with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
-                photograph(browser, views(url, workspace, options.limit), options.out, options.only)
-                browser.close()
-        finally:
-            process.terminate()
-            process.wait(20)
-            if options.workspace is None:
-                tidy(workspace)
+        at_the_end.callback(process.wait, 20)
+        at_the_end.callback(process.terminate)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+            photograph(browser, views(url, workspace, options.limit), options.out, options.only)
+            browser.close()
 
 
 if __name__ == "__main__":
