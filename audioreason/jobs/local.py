@@ -9,8 +9,10 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import IO
 
 from audioreason.errors import JobError
 from audioreason.jobs.machine import GPU_LIST_VARIABLE, gpu_ids
@@ -32,15 +34,17 @@ _children_lock = threading.Lock()
 def spawn(workspace: Workspace, folder: Path, token: str, gpus: Sequence[str], where: str) -> tuple[int, str]:
     """Start the worker of the job in `folder`; returns its pid and identity.
 
-    Its output goes to log.txt. It sees the GPUs leased to it and no other. Keys reach it through the
+    Its output goes to log.txt, keys taken out. It sees the GPUs leased to it and no other. Keys reach it through the
     environment alone. `where` becomes its current folder, the workspace's if that is gone.
 
     Raises:
         JobError: if the system starts no process, or the disk is full.
     """
     reap()
+    folder_of_job = where if where and Path(where).is_dir() else workspace.root
     environment = os.environ | NO_TELEMETRY
-    environment |= {
+    environment.pop(TOKEN_VARIABLE, None)
+    own = environment | {
         TOKEN_VARIABLE: token,
         GPU_LIST_VARIABLE: ",".join(gpu_ids()),
         "CUDA_VISIBLE_DEVICES": ",".join(gpus),
@@ -49,14 +53,20 @@ def spawn(workspace: Workspace, folder: Path, token: str, gpus: Sequence[str], w
     }
     command = [sys.executable, "-P", "-m", "audioreason.jobs.worker", str(folder)]
     try:
-        with (folder / "log.txt").open("ab") as log:
+        # whatever the worker and its children say goes through a sieve of its own into the log
+        with (
+            (folder / "log.txt").open("ab") as log,
+            closing(
+                _start([*command[:3], "audioreason.jobs.sieve"], folder_of_job, environment, log)
+            ) as pipe,
+        ):
             process = subprocess.Popen(
                 command,
-                cwd=where if where and Path(where).is_dir() else workspace.root,
-                env=environment,
+                cwd=folder_of_job,
+                env=own,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=pipe,
+                stderr=pipe,
                 start_new_session=True,
             )
     except OSError as error:
@@ -66,6 +76,20 @@ def spawn(workspace: Workspace, folder: Path, token: str, gpus: Sequence[str], w
     with _children_lock:
         _children.append(process)
     return process.pid, identity(process.pid) or ""
+
+
+def _start(
+    command: list[str], folder: str | Path, environment: Mapping[str, str], log: IO[bytes]
+) -> IO[bytes]:
+    """Start what writes the log; returns the pipe that leads into it."""
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log,
+        start_new_session=True,
+    )  # fmt: skip
+    with _children_lock:
+        _children.append(process)
+    assert process.stdin is not None
+    return process.stdin
 
 
 def reap() -> None:

@@ -23,15 +23,18 @@ from audioreason.workspace import Workspace
 
 EXECUTABLE_VARIABLE = "AUDIOREASON_VLLM"
 
-# what the lab decides, or does not allow at all
-_RESERVED = (
-    "--allowed-local-media-path",
-    "--api-key",
-    "--host",
-    "--port",
-    "--served-model-name",
-    "--trust-remote-code",
-)
+# what the lab decides, or does not allow at all, and why
+_RESERVED = {
+    "--allowed-local-media-path": "the lab sets it: vLLM reads no other folder",
+    "--api-key": "it would stand on a command line and in a file; the server answers this machine only",
+    "--config": "it could set what the lab decides; give its settings as arguments",
+    "--hf-token": "it would stand on a command line and in a file; export HF_TOKEN instead",
+    "--host": "the server answers this machine only",
+    "--port": "choose it by the field of that name",
+    "--served-model-name": "the lab sets it: runs are compared by this name",
+    "--ssl-keyfile-password": "it would stand on a command line and in a file",
+    "--trust-remote-code": "the lab runs no code that comes with a model",
+}
 _OVERHEAD = 3.0  # GiB a GPU for activations, CUDA graphs and the audio tower's work; FACTS: 59.3 loaded on 80
 _GIB = 2**30
 
@@ -111,8 +114,9 @@ class VllmForm(BaseModel):
     def _not_ours(cls, value: list[str]) -> list[str]:
         for word in value:
             name = word.split("=")[0].replace("_", "-")
-            if any(reserved.startswith(name) for reserved in _RESERVED if len(name) > 3):
-                raise ValueError(f"{word.split('=')[0]} is set by the lab, or not allowed")
+            for reserved, why in _RESERVED.items():
+                if len(name) > 3 and reserved.startswith(name):  # vLLM takes abbreviations too
+                    raise ValueError(f"{reserved} is not taken: {why}")
         return value
 
 

@@ -6,10 +6,14 @@ reconciler (`jobs.queue`), so that lock, GPU memory and sockets go at the same m
 
 from __future__ import annotations
 
+import array
+import fcntl
 import logging
 import os
 import signal
+import stat
 import sys
+import termios
 import threading
 import time
 from pathlib import Path
@@ -114,6 +118,7 @@ def _close(workspace: Workspace, progress: JobProgress, ending: Ending, **values
     from audioreason.errors import WorkspaceError
     from audioreason.jobs import rows
 
+    _let_the_log_catch_up()
     try:
         progress.close(ending, **values)
     except WorkspaceError as error:  # a full disk, or no folder any more: perhaps the database has room
@@ -145,19 +150,17 @@ def _stop_on_signal(progress: JobProgress, grace: float) -> None:
     signal.signal(signal.SIGINT, on_signal)
 
 
-class _Redacted:
-    """Standard output or error of the worker, with the values of keys taken out."""
+class _Unbroken:
+    """Standard output or error of the worker; the work does not end with whoever writes its log."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        from audioreason.jobs.redact import redact
-
         try:
-            self._stream.write(redact(text))
+            self._stream.write(text)
             self._stream.flush()
-        except OSError:  # a full disk must not end the work through its log
+        except OSError:
             return 0
         return len(text)
 
@@ -166,8 +169,8 @@ class _Redacted:
 
 
 def _log_to_stdout() -> None:
-    """Everything said goes to log.txt: what is logged with time and level, everything without keys."""
-    sys.stdout, sys.stderr = _Redacted(sys.stdout), _Redacted(sys.stderr)
+    """Everything said goes to log.txt, what is logged with time and level; a sieve takes keys out on the way."""
+    sys.stdout, sys.stderr = _Unbroken(sys.stdout), _Unbroken(sys.stderr)
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
         logging.Formatter("%(asctime)s.%(msecs)03d %(levelname)-7s %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
@@ -177,6 +180,19 @@ def _log_to_stdout() -> None:
         level=level if level in logging.getLevelNamesMapping() else "INFO", handlers=[handler]
     )
     logging.captureWarnings(True)
+
+
+def _let_the_log_catch_up() -> None:
+    """Whoever sees the end of the job shall see its last words as well."""
+    if not stat.S_ISFIFO(os.fstat(1).st_mode):
+        return
+    waiting = array.array("i", [0])
+    give_up = time.monotonic() + 0.5
+    while time.monotonic() < give_up:
+        fcntl.ioctl(1, termios.FIONREAD, waiting)
+        if not waiting[0]:
+            return
+        time.sleep(0.005)
 
 
 def _become_reconciler(workspace: Workspace) -> NoReturn:

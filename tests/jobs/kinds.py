@@ -19,6 +19,14 @@ from audioreason.jobs.spec import Needs
 from audioreason.workspace import JsonlWriter, Workspace
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+TELL_TALE = """
+import os, sys, time
+key = os.environ["OPENAI_API_KEY"]
+print("the child says", key, flush=True)
+for part in ("by pieces ", key[:7], key[7:], "\\n"):
+    os.write(2, part.encode())
+    time.sleep(0.05)
+"""
 
 
 class CountSpec(BaseModel):
@@ -33,6 +41,7 @@ class CountSpec(BaseModel):
     fail: str = ""
     child: bool = False
     disguised: bool = False
+    last_words: bool = False
     stubborn: bool = False
     file_limit: int = 0
     print_environment: bool = False
@@ -48,11 +57,16 @@ def run(spec: CountSpec, workspace: Workspace, progress: JobProgress) -> dict[st
     if spec.print_environment:
         for name, value in os.environ.items():
             print(name, "=", value, flush=True)
+        subprocess.run([sys.executable, "-c", TELL_TALE], check=True)
         raise RunError(f"refused: {os.environ['OPENAI_API_KEY']}")
     if spec.child:  # two of them: one in the worker's group, one that left it
         for session in (False, True):
             child = subprocess.Popen([sys.executable, "-c", STUBBORN], start_new_session=session)
             (progress.folder / f"child-{session}").write_text(str(child.pid))
+    if spec.last_words:  # of a child that is no longer the job's, and waits for the worker's death
+        waiting = f"import os, time\nwhile os.getppid() == {os.getpid()}: time.sleep(0.01)\nprint('after the worker')"
+        subprocess.Popen([sys.executable, "-c", waiting], env={}, start_new_session=True)
+        print("before the end", end="", flush=True)
     if spec.disguised:
         hidden = subprocess.Popen([sys.executable, "-c", STUBBORN], env={}, process_group=0)
         (progress.folder / "disguised").write_text(str(hidden.pid))

@@ -158,8 +158,17 @@ def test_the_command_is_a_list_and_never_opens_the_disk(workspace: Workspace, fa
     with pytest.raises(JobError, match="whole disk"):
         vllm_command(form, "q", 8000, Path("/"))
     for word in ("--allowed-local-media-path=/", "--allowed-local", "--trust-remote-code", "--host=0.0.0.0"):
-        with pytest.raises(ValidationError, match="set by the lab"):
+        with pytest.raises(ValidationError, match="is not taken"):
             VllmForm(model="m", extra_args=[word])
+
+
+@pytest.mark.parametrize("word", ["--api-key", "--api-key=sk-1234567890", "--api_key", "--hf-token=hf_123"])
+def test_a_key_among_the_arguments_is_refused_without_repeating_it(workspace: Workspace, word: str) -> None:
+    with pytest.raises(JobError) as refused:
+        serve(workspace, extra_args=[word, "sk-1234567890"])
+    assert "would stand on a command line and in a file" in str(refused.value)
+    assert "Value error" not in str(refused.value) and "1234567890" not in str(refused.value)
+    assert not list(workspace.root.glob("jobs/*"))
 
 
 @pytest.fixture

@@ -356,7 +356,9 @@ def test_no_key_of_the_environment_is_in_any_file(
     job_id = actions.submit(workspace, "count", {"print_environment": True})
     view = until_state(workspace, job_id, "failed")
     assert view.reason == "refused: [removed: value of OPENAI_API_KEY]"
-    assert "OPENAI_API_KEY" in (workspace.jobs / job_id / "log.txt").read_text()
+    told = (workspace.jobs / job_id / "log.txt").read_text()
+    assert "the child says [removed: value of OPENAI_API_KEY]\n" in told
+    assert "by pieces [removed: value of OPENAI_API_KEY]\n" in told
     files = [path for path in Path(workspace.root).rglob("*") if path.is_file()]
     assert len(files) > 4
     assert not [path for path in files if key.encode() in path.read_bytes()]

@@ -1,0 +1,63 @@
+"""What stands in a job's log: no key, in whatever pieces it comes, and the last words of the dead."""
+
+from __future__ import annotations
+
+import os
+import signal
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audioreason.jobs import actions
+from audioreason.jobs.redact import redact, secret_values
+from audioreason.jobs.sieve import Sieve
+from audioreason.jobs.watch import job
+from audioreason.workspace import Workspace
+from tests.jobs.helpers import until, until_counted, until_state
+
+KEY = "sk-abcabcabd"
+
+
+@given(
+    st.lists(st.sampled_from(["sk-", "abc", "abd", "s", "x", "\n", KEY]), max_size=30).map("".join),
+    st.lists(st.integers(min_value=0, max_value=90)),
+)
+def test_a_key_is_taken_out_however_the_stream_is_cut(text: str, cuts: list[int]) -> None:
+    data = text.encode()
+    sieve = Sieve([("A_KEY", KEY)])
+    places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    written = b"".join(sieve.feed(data[start:end]) for start, end in pairwise(places)) + sieve.rest()
+    assert written == data.replace(KEY.encode(), b"[removed: value of A_KEY]")
+
+
+def test_a_line_that_looks_like_no_key_is_written_at_once() -> None:
+    sieve = Sieve([("A_KEY", KEY)])
+    assert sieve.feed(b"50%") == b"50%"
+    assert sieve.feed(b" of sk-a") == b" of "
+    assert sieve.feed(b"udio\n") == b"sk-audio\n"
+
+
+def test_a_key_in_the_secrets_file_counts_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".streamlit").mkdir()
+    (tmp_path / ".streamlit" / "secrets.toml").write_text(
+        f'MY_SERVER_KEY = "{KEY}"\ncolour = "green-and-blue"\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    assert (
+        redact(f"401: {KEY} in green-and-blue") == "401: [removed: value of MY_SERVER_KEY] in green-and-blue"
+    )
+    secrets.write_text("not toml")
+    assert KEY not in dict(secret_values()).values()
+
+
+def test_the_last_words_of_a_killed_worker_and_its_children_reach_the_log(workspace: Workspace) -> None:
+    job_id = actions.submit(workspace, "count", {"count": 2000, "last_words": True})
+    until_counted(workspace, job_id, 2)
+    os.kill(job(workspace, job_id).pid or 0, signal.SIGKILL)
+    until_state(workspace, job_id, "crashed")
+    log = workspace.jobs / job_id / "log.txt"
+    until(lambda: "after the worker" in log.read_text())
+    assert "before the end" in log.read_text()
