@@ -12,8 +12,6 @@ from app.compare.charts import tone
 from app.compare.look import Question
 from audioreason.compare import Comparison
 
-ALL = "all"  # the group of every item
-
 
 def board(found: Comparison, called: Mapping[str, str]) -> pd.DataFrame:
     """The leaderboard, best first, with `label`, and `change` and its `tone` against the baseline."""
@@ -42,38 +40,6 @@ def groups(asked: Question, run_id: str, by: str) -> pd.DataFrame:
         named = [f"difficulty {one}" if one.isdigit() else one for one in frame["group"]]
         return frame.assign(group=named).sort_values("group")
     return frame.sort_values("delta", ascending=False)
-
-
-def table(asked: Question, called: Mapping[str, str], by: str) -> pd.DataFrame:
-    """Everything the page says in numbers: each run over all items, then each pair by group.
-
-    Columns: run_id, label, baseline, score, split, group, n, accuracy, low, high, difference,
-    difference_low, difference_high, p (after Holm within groups); fractions, empty where unknown.
-    """
-    found = look.comparison(asked)
-    pairs = {pair.run_id: pair for pair in found.pairs}
-    rows = []
-    for row in board(found, called).itertuples(index=False):
-        values = {"n": row.n, "accuracy": row.accuracy, "low": row.low, "high": row.high}
-        if (pair := pairs.get(row.run_id)) is not None:
-            here = pair.difference
-            values |= {"difference": here.mean, "difference_low": here.low, "difference_high": here.high}
-            values["p"] = here.p
-        rows.append({"run_id": row.run_id, "group": ALL, **values})
-    for pair in found.pairs:
-        for row in groups(asked, pair.run_id, by).itertuples(index=False):
-            values = {"n": row.n, "difference": row.delta, "difference_low": row.low}
-            values |= {"difference_high": row.high, "p": row.p_holm}
-            rows.append({"run_id": pair.run_id, "group": row.group, **values})
-    frame = pd.DataFrame(rows)
-    frame = frame.assign(
-        label=[called[one] for one in frame["run_id"]],
-        baseline=asked.baseline,
-        score=asked.score,
-        split=asked.split,
-    )
-    names = "run_id label baseline score split group n accuracy low high difference difference_low"
-    return frame.reindex(columns=[*names.split(), "difference_high", "p"])
 
 
 def scores(asked: Question) -> pd.DataFrame:

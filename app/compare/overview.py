@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import streamlit as st
 
 from app.compare import address, charts, flips, frames, look, words
-from app.compare.address import BY, COST, Asked
+from app.compare.address import BY, COST, GROUPS, Asked
 from app.compare.cells import CELLS, cells
 from app.compare.charts import Drawn
-from app.compare.export import export as export_popover
+from app.compare.export import Exports
 from app.compare.look import Question
 from app.session import plain
 from app.theme import Palette, palette
 from app.widgets.rows import Column, rows
 from app.widgets.runs import run_colours
 from audioreason.compare import Comparison, Pair
+from audioreason.compare.tables import comparison_as
 
 _COLUMNS = [1, 1.28]
 
@@ -128,20 +128,20 @@ def _cost(found: Comparison, called: dict[str, str], colours: dict[str, str]) ->
         st.markdown(f":gray[None of these runs recorded its {what}.]")
 
 
-def export(asked: Asked, question: Question, called: dict[str, str]) -> None:
-    """Draw the popover that gives the page's numbers and charts as files."""
-    look_of, found = palette(), look.comparison(question)
-    colours = run_colours(asked.runs, look_of, asked.baseline)
+def exports(asked: Asked, question: Question, called: dict[str, str]) -> Exports:
+    """The page's numbers and charts as files."""
+    theme, found = palette(), look.comparison(question)
+    colours = run_colours(asked.runs, theme, asked.baseline)
     pair = look.pair(question, asked.focus)
     by, what = address.current("by", BY, "subcategory"), address.current("cost", COST, "tokens")
     frame = frames.board(found, called)
     made: dict[str, Callable[[], Drawn]] = {}
     if pair.n:
-        made[f"Difference by {BY[by].lower()}"] = lambda: differences(question, pair, called, by, look_of)
-    made["Leaderboard"] = lambda: charts.board(frame, colours, look_of)
+        made[f"Difference by {BY[by].lower()}"] = lambda: differences(question, pair, called, by, theme)
+    made["Leaderboard"] = lambda: charts.board(frame, colours, theme)
     if frame[what].notna().any():
-        made[f"Accuracy against {what}"] = lambda: charts.cost(frame, what, colours, look_of)
-    export_popover(partial(frames.table, question, called, by), made, look_of)
+        made[f"Accuracy against {what}"] = lambda: charts.cost(frame, what, colours, theme)
+    return Exports("comparison", lambda form: comparison_as(found, form, GROUPS[by][1]), made)
 
 
 def _tables(question: Question, pair: Pair, called: dict[str, str]) -> None:

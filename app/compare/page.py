@@ -7,9 +7,11 @@ import streamlit as st
 from app import session
 from app.compare import address, look, picker
 from app.compare.address import Asked
-from app.compare.overview import export, overview
+from app.compare.export import export
+from app.compare.overview import exports, overview
 from app.compare.paper import paper
 from app.session import plain
+from app.theme import palette
 from app.widgets.header import header
 from audioreason.errors import LabError
 
@@ -32,7 +34,9 @@ def draw() -> None:
         place = st.container(width="content")
     picker.say_left_out(asked)
     if view == "paper":
-        paper(asked, settings)
+        made = paper(asked, settings)
+        with place:
+            export(made, palette())
         return
     problem = why_not(asked)
     if problem:
@@ -48,7 +52,7 @@ def draw() -> None:
         st.markdown(f":red[{plain(str(error))}]")
         return
     with place:
-        export(asked, question, called)
+        export(exports(asked, question, called), palette())
     overview(asked, question, called)
 
 

@@ -11,12 +11,14 @@ import streamlit as st
 from app import session
 from app.compare import charts, look, words
 from app.compare.address import Asked
+from app.compare.export import Exports
 from app.compare.picker import Settings, names
 from app.session import plain
 from app.theme import palette
 from app.widgets.rows import Column, rows
 from app.widgets.runs import most_runs, run_colours
 from audioreason.compare import PaperTable
+from audioreason.compare.tables import paper_as
 
 _CHANGES = (
     Column("Published change to the baseline", "minmax(0, 1.2fr)"),
@@ -25,27 +27,31 @@ _CHANGES = (
 )
 
 
-def paper(asked: Asked, settings: Settings) -> None:
-    """Draw the view."""
+def paper(asked: Asked, settings: Settings) -> Exports:
+    """Draw the view; returns what of it can be had as files."""
     own = _own(asked)
     found = look.paper(look.question(own, "", settings.score, settings.split, False))
     called = names(own)
     colours = run_colours((*asked.runs, *own), palette(), asked.baseline or None)
     left, right = st.columns([1, 1.28], gap="large")
     with left:
+        which = "" if set(own) <= set(asked.runs) else "newest, "
         st.markdown(
-            f":small[:gray[Accuracy on MMAR as published, and yours ({settings.score}, {settings.split})]]"
+            f":small[:gray[MMAR as published, and yours ({which}{settings.score}, {settings.split})]]"
         )
-        drawn = charts.board(board(found, called), _with_paper(found, colours), palette())
-        st.vega_lite_chart(drawn.frame, drawn.spec, width="stretch", key="compare_paper")
+        shown = charts.board(board(found, called), _with_paper(found, colours), palette())
+        st.vega_lite_chart(shown.frame, shown.spec, width="stretch", key="compare_paper")
         _changes(found)
         for note in (*_remarks(found, called), *found.notes):
             st.markdown(f":small[:gray[{plain(note)}]]")
+    made = {"Published and own runs": lambda: shown}
     with right:
         if own:
             st.markdown(":small[:gray[Your runs by subcategory, 95% interval; right: items]]")
             drawn = charts.breakdown(_breakdown(found, own, called), colours, palette())
             st.vega_lite_chart(drawn.frame, drawn.spec, width="stretch", key="compare_breakdown")
+            made["Own runs by subcategory"] = lambda: drawn
+    return Exports("paper", lambda form: paper_as(found, form), made)
 
 
 def _own(asked: Asked) -> tuple[str, ...]:
@@ -53,7 +59,7 @@ def _own(asked: Asked) -> tuple[str, ...]:
     table = session.runs()
     here = table[table["dataset"].str.lower().str.contains("mmar") & (table["rated"] > 0)]
     known = [str(one) for one in here["run_id"]]
-    return tuple(one for one in asked.runs if one in known) or tuple(known[: most_runs(palette())])
+    return tuple(one for one in asked.runs if one in known) or tuple(known[: most_runs(palette()) - 1])
 
 
 def board(found: PaperTable, called: dict[str, str]) -> pd.DataFrame:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +12,7 @@ import pandas as pd
 import pytest
 
 from app.compare import charts, words
-from app.compare.export import chart_file, table_file
+from app.compare.export import chart_file
 from app.theme import Palette
 from app.widgets.runs import most_runs, run_colours
 from audioreason.stats import Difference, verdict
@@ -101,46 +99,6 @@ def test_a_run_keeps_its_colour_whatever_the_order_and_never_has_the_baselines()
 def test_as_many_runs_as_may_be_chosen_have_colours_of_their_own() -> None:
     runs = [f"run-{k}" for k in range(most_runs(PALETTE))]
     assert len(set(run_colours(runs, PALETTE, runs[3]).values())) == len(runs)
-
-
-def table() -> pd.DataFrame:
-    """Numbers as the page has them, with names that files must escape."""
-    names = [
-        "run_id",
-        "label",
-        "group",
-        "n",
-        "accuracy",
-        "low",
-        "high",
-        "difference",
-        "difference_low",
-        "difference_high",
-        "p",
-    ]
-    rows = [
-        ("a", "=1+1", "all", 1000, 0.554, 0.52, 0.58, np.nan, np.nan, np.nan, np.nan),
-        ("b", "heard_v3 | x", "all", 1000, 0.56, 0.53, 0.59, 0.006, -0.027, 0.039, 0.72),
-    ]
-    return pd.DataFrame(rows, columns=names)
-
-
-def test_a_csv_holds_fractions_and_no_formula() -> None:
-    rows = list(csv.DictReader(io.StringIO(table_file(table, "csv").decode())))
-    assert rows[0]["label"] == "'=1+1"
-    assert rows[0]["difference"] == ""
-    assert float(rows[1]["difference_low"]) == -0.027
-
-
-def test_markdown_and_latex_escape_names_and_show_points_with_intervals() -> None:
-    markdown = table_file(table, "md").decode().splitlines()
-    assert markdown[3] == (
-        r"| heard_v3 \| x | all | 1,000 | 56.0% | 53.0% to 59.0% | +0.6 | [−2.7, +3.9] | 0.720 |"
-    )
-    latex = table_file(table, "tex").decode()
-    assert (
-        r"heard\_v3 | x & all & 1,000 & 56.0\% & 53.0\% to 59.0\% & +0.6 & [$-$2.7, +3.9] & 0.720 \\" in latex
-    )
 
 
 def test_a_chart_greys_marks_of_small_groups_and_keeps_an_unknown_interval_inside() -> None:

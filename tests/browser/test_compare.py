@@ -16,6 +16,7 @@ from playwright.sync_api import Page, expect
 from audioreason.inference.endpoint import Sampling
 from audioreason.items import load_dataset
 from audioreason.items.splits import split_of
+from audioreason.review import Annotations
 from audioreason.runs import (
     EndpointRef,
     Prediction,
@@ -154,6 +155,26 @@ def test_the_export_holds_the_numbers_of_the_page(page: Page, lab: Lab, tmp_path
     download.value.save_as(tmp_path / "chart.svg")
     drawn = (tmp_path / "chart.svg").read_text()
     assert f"{shown[1]} [{shown[2]}, {shown[3]}]" in drawn
+
+
+def test_marked_items_leave_every_figure_when_asked(page: Page, lab: Lab) -> None:
+    notes = Annotations(lab.workspace)
+    notes.mark("bells", "bells-00", "wrong")
+    try:
+        open_pair(page, lab)
+        expect(page.get_by_role("button", name="won: 5 items")).to_be_visible()
+        page.get_by_text("Without errata (1)").click()
+        expect(page.get_by_role("button", name="won: 4 items")).to_be_visible()
+        expect(page.locator(".st-key-compare_verdict")).to_contain_text("11 items")
+    finally:
+        notes.mark("bells", "bells-00", None)
+
+
+def test_the_papers_table_stands_without_own_runs(page: Page, lab: Lab) -> None:
+    page.goto(lab.address("compare", view="paper"), wait_until="domcontentloaded")
+    expect(page.get_by_text("No run on MMAR with answers")).to_be_visible(timeout=60_000)
+    expect(page.locator(".st-key-compare_changes .row")).to_have_count(3)
+    expect(page.get_by_text("+13.1")).to_be_visible()
 
 
 def test_what_cannot_be_compared_is_said_in_a_sentence(page: Page, lab: Lab) -> None:
