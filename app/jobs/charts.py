@@ -14,7 +14,7 @@ import pandas as pd
 
 from app.theme import Palette
 
-METRIC_HEIGHT = 128  # px
+METRIC_HEIGHT = 104  # px
 _MOST_POINTS = 300
 
 

@@ -29,7 +29,7 @@ def card(view: JobView, parts: Sequence[JobView] = (), more: Sequence[Part] = ()
     return {
         "id": view.id,
         "title": view.title,
-        "share": share(view, parts),
+        "share": share(view, parts) if view.total else None,
         "line": [*line, *more],
         "reason": _reason(view),
         "over": view.over,

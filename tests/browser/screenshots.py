@@ -85,6 +85,7 @@ def finish(page: Page, name: str) -> None:
 def settle(page: Page) -> None:
     """Wait until the page has nothing left to draw, and take the pointer away."""
     page.mouse.move(720, 899)
+    expect(page.locator("[data-testid=stSkeleton]")).to_have_count(0, timeout=60_000)
     page.wait_for_timeout(3_000)
 
 

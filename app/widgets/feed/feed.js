@@ -102,7 +102,7 @@ function renew(node, job, current) {
   write(title, job.title);
   end.hidden = job.over;
   end.disabled = job.stopping;
-  track.hidden = job.over;
+  track.hidden = job.over || job.share === null;
   track.firstElementChild.style.width = `${100 * (job.share ?? 0)}%`;
   track.setAttribute("aria-valuenow", Math.round(100 * (job.share ?? 0)));
   say(line, job.line);
