@@ -34,8 +34,8 @@ _children_lock = threading.Lock()
 def spawn(workspace: Workspace, folder: Path, token: str, gpus: Sequence[str], where: str) -> tuple[int, str]:
     """Start the worker of the job in `folder`; returns its pid and identity.
 
-    Its output goes to log.txt, keys taken out. It sees the GPUs leased to it and no other. Keys reach it through the
-    environment alone. `where` becomes its current folder, the workspace's if that is gone.
+    Its output goes to log.txt, keys taken out. It sees the GPUs leased to it and no other. Keys reach it
+    through the environment alone. `where` becomes its current folder, the workspace's if that is gone.
 
     Raises:
         JobError: if the system starts no process, or the disk is full.
@@ -52,13 +52,12 @@ def spawn(workspace: Workspace, folder: Path, token: str, gpus: Sequence[str], w
         "PYTHONUNBUFFERED": "1",
     }
     command = [sys.executable, "-P", "-m", "audioreason.jobs.worker", str(folder)]
+    sieve = [*command[:3], "audioreason.jobs.sieve"]
     try:
         # whatever the worker and its children say goes through a sieve of its own into the log
         with (
             (folder / "log.txt").open("ab") as log,
-            closing(
-                _start([*command[:3], "audioreason.jobs.sieve"], folder_of_job, environment, log)
-            ) as pipe,
+            closing(_start(sieve, folder_of_job, environment, log)) as pipe,
         ):
             process = subprocess.Popen(
                 command,

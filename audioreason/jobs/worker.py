@@ -169,7 +169,7 @@ class _Unbroken:
 
 
 def _log_to_stdout() -> None:
-    """Everything said goes to log.txt, what is logged with time and level; a sieve takes keys out on the way."""
+    """Everything said goes to log.txt, what is logged with time and level; keys are taken out on the way."""
     sys.stdout, sys.stderr = _Unbroken(sys.stdout), _Unbroken(sys.stderr)
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(

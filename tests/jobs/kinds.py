@@ -64,7 +64,8 @@ def run(spec: CountSpec, workspace: Workspace, progress: JobProgress) -> dict[st
             child = subprocess.Popen([sys.executable, "-c", STUBBORN], start_new_session=session)
             (progress.folder / f"child-{session}").write_text(str(child.pid))
     if spec.last_words:  # of a child that is no longer the job's, and waits for the worker's death
-        waiting = f"import os, time\nwhile os.getppid() == {os.getpid()}: time.sleep(0.01)\nprint('after the worker')"
+        waiting = f"import os, time\nwhile os.getppid() == {os.getpid()}: time.sleep(0.01)\n"
+        waiting += "print('after the worker')"
         subprocess.Popen([sys.executable, "-c", waiting], env={}, start_new_session=True)
         print("before the end", end="", flush=True)
     if spec.disguised:
