@@ -92,6 +92,11 @@ def cell() -> str | None:
     return name if name in CELLS else None
 
 
+def with_sealed() -> bool:
+    """Whether items of the sealed half are listed too."""
+    return st.query_params.get("sealed") == "1"
+
+
 def segments(label: str, name: str, options: dict[str, str], default: str, **more: Any) -> str:
     """A segmented control whose choice lives in the address, unless it is the default."""
     chosen = current(name, options, default)

@@ -30,11 +30,12 @@ _CHARTS: tuple[tuple[str, ChartFormat, str, str], ...] = (
 
 @dataclass(frozen=True)
 class Exports:
-    """What can be had as a file: the numbers as text in a format, the charts by what they are called."""
+    """What can be had as a file: the numbers as text in a format, charts by their names, an HTML report."""
 
     name: str
     table: Callable[[Format], str]
     charts: Mapping[str, Callable[[], Drawn]]
+    report: Callable[[], str] | None = None
 
 
 def export(made: Exports, palette: Palette) -> None:
@@ -49,6 +50,9 @@ def export(made: Exports, palette: Palette) -> None:
         with st.container(horizontal=True, gap="small"):
             for label, chart, suffix, mime in _CHARTS:
                 _download(label, partial(chart_file, drawn, palette, chart), f"{made.name}.{suffix}", mime)
+        if made.report is not None:
+            _download("HTML report", made.report, f"{made.name}.html", "text/html")
+            st.markdown(":small[:gray[One file with charts and the flips, their sound and both answers]]")
 
 
 def _download(label: str, make: Callable[[], str | bytes], name: str, mime: str) -> None:

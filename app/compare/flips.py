@@ -77,7 +77,7 @@ def listed(asked: Question, run_id: str, cell: str, with_sealed: bool) -> Listed
 
 def flips(asked: Question, run_id: str) -> None:
     """Draw the list; a click shows the item on the right."""
-    found = listed(asked, run_id, chosen_cell(), _with_sealed())
+    found = listed(asked, run_id, chosen_cell(), address.with_sealed())
     ids = [str(one) for one in found.items["item_id"]]
     table = found.items.astype(object).where(found.items.notna(), None)
     cells = [
@@ -114,7 +114,7 @@ def _above(found: Listed, shown: int) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f":small[:gray[{_LISTS[cell]} {' · '.join(words)}]]", width="content")
         st.space("stretch")
-        if found.sealed or _with_sealed():
+        if found.sealed or address.with_sealed():
             address.toggle(
                 "Sealed too",
                 "sealed",
@@ -126,15 +126,11 @@ def _above(found: Listed, shown: int) -> None:
             st.rerun()
 
 
-def _with_sealed() -> bool:
-    return st.query_params.get("sealed") == "1"
-
-
 def detail(
     asked: Question, run_id: str, item_id: str, called: dict[str, str], colours: dict[str, str]
 ) -> None:
     """Draw one item with both traces."""
-    found = listed(asked, run_id, chosen_cell(), _with_sealed())
+    found = listed(asked, run_id, chosen_cell(), address.with_sealed())
     ids = [str(one) for one in found.items["item_id"]]
     grid = look.pair(asked, run_id).grid
     cell = next((name for name in CELLS if item_id in grid[name]), None)

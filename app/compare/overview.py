@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from app import session
 from app.compare import address, charts, flips, frames, look, words
 from app.compare.address import BY, COST, GROUPS, Asked
 from app.compare.cells import CELLS, cells
@@ -17,6 +18,7 @@ from app.theme import Palette, palette
 from app.widgets.rows import Column, rows
 from app.widgets.runs import run_colours
 from audioreason.compare import Comparison, Pair
+from audioreason.compare.html import html_report
 from audioreason.compare.tables import comparison_as
 
 _COLUMNS = [1, 1.28]
@@ -141,7 +143,13 @@ def exports(asked: Asked, question: Question, called: dict[str, str]) -> Exports
     made["Leaderboard"] = lambda: charts.board(frame, colours, theme)
     if frame[what].notna().any():
         made[f"Accuracy against {what}"] = lambda: charts.cost(frame, what, colours, theme)
-    return Exports("comparison", lambda form: comparison_as(found, form, GROUPS[by][1]), made)
+    column, with_sealed, catalog = GROUPS[by][1], address.with_sealed(), session.catalog()
+    return Exports(
+        "comparison",
+        table=lambda form: comparison_as(found, form, column),
+        charts=made,
+        report=lambda: html_report(catalog, found, by=column, sealed=with_sealed),
+    )
 
 
 def _tables(question: Question, pair: Pair, called: dict[str, str]) -> None:

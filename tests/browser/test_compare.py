@@ -147,6 +147,13 @@ def test_the_export_holds_the_numbers_of_the_page(page: Page, lab: Lab, tmp_path
     exported = [100 * float(row[name]) for name in ("difference", "difference_low", "difference_high")]
     assert [round(value, 1) for value in exported] == signed
     assert exported[0] == pytest.approx(100 * (len(WON) - len(LOST)) / 12)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="HTML report").click()
+    download.value.save_as(tmp_path / "report.html")
+    report = (tmp_path / "report.html").read_text()
+    assert shown[1] in report
+    assert "careful heard this" in report
+    assert "data:audio" in report
     page.get_by_role("combobox", name="Chart").click()
     page.get_by_role("option", name="Leaderboard").click()
     expect(page.get_by_role("combobox", name="Chart")).to_have_value("Leaderboard")
