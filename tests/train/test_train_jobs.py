@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 from audioreason.cli import app
 from audioreason.engines.adapters import read_adapter
 from audioreason.engines.pocket import load_model
-from audioreason.errors import EngineError, GuardError, JobError
+from audioreason.errors import EngineError, GuardError, ItemError, JobError
 from audioreason.items import load_dataset
 from audioreason.jobs.kinds import find_kind
 from audioreason.jobs.live import JobProgress, StoppedEarly
-from audioreason.train.data import Example, write_examples
+from audioreason.train.data import Example, read_examples, write_examples
 from audioreason.workspace import Workspace
 
 
@@ -140,6 +140,27 @@ def test_commands_train_plan_and_merge(
     )
     assert merged.exit_code == 0, merged.output
     assert (tmp_path / "made" / "config.json").is_file()
+
+
+def test_teach_writes_gold_answers_and_never_over_a_file(
+    lab: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUDIOREASON_WORKSPACE", str(lab.root))
+    made = CliRunner().invoke(app, ["teach", "tones", "--prompt", "structured-reasoning"])
+    assert made.exit_code == 0, made.output
+    written = read_examples(lab.root / "training" / "tones.jsonl")
+    assert [example.item_id for example in written] == [f"tones-{index}" for index in range(12)]
+    assert {example.answer for example in written} == {"ANSWER: one"}
+    assert "How many tones" in written[0].user + written[0].system
+    again = CliRunner().invoke(app, ["teach", "tones"])
+    assert isinstance(again.exception, ItemError)
+
+
+def test_benchmark_items_are_not_taught(lab: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUDIOREASON_WORKSPACE", str(lab.root))
+    made = CliRunner().invoke(app, ["teach", "soundcheck", "--split", "explore"])
+    assert "0 examples" in made.output
+    assert "left out" in made.output
 
 
 def test_a_merge_of_an_adapter_of_another_model_is_refused_in_the_plan(
