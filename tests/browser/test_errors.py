@@ -5,17 +5,21 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from urllib.parse import parse_qs, urlsplit
 
 import orjson
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from audioreason.items import DatasetInfo, load_dataset, save_dataset
+from audioreason.items.splits import split_of
 from audioreason.review import Annotations
-from audioreason.runs import import_predictions, run_folder
+from audioreason.runs import RunWriter, import_predictions, run_folder
+from audioreason.runs.desk import opened as opened_items
 from audioreason.runs.desk import pins
-from tests.browser.conftest import Lab, clip_state
+from tests.browser.conftest import Lab, clip_state, opened
+from tests.runs.conftest import answer, make_record
 
 WRONG = (0, 1, 4, 5)  # items that the run answers wrongly; it states no choice for item 2
 RUN = "errors-a"
@@ -53,7 +57,8 @@ def runs(lab: Lab) -> Iterator[Annotations]:
 
 def open_triage(page: Page, lab: Lab, **query: str) -> None:
     """Open Triage and wait until a prediction is open."""
-    page.goto(lab.address("errors", run=RUN, view="Triage", **query), wait_until="domcontentloaded")
+    where = {"run": RUN, "view": "Triage"} | query
+    page.goto(lab.address("errors", **where), wait_until="domcontentloaded")
     page.locator(".tagbar .tags button").first.wait_for()
     expect(page.locator(".sheet .row.current")).to_have_count(1)
 
@@ -128,7 +133,6 @@ def test_keys_tag_note_and_undo_and_all_of_it_is_on_disk(page: Page, lab: Lab, r
     expect(page.locator(".tagbar .said")).to_contain_text("undoes it")
     expect(page.locator(".tags [aria-pressed=true]")).to_have_count(2)
     expect(page.locator(".sheet .row.tagged")).to_have_count(1)
-    page.wait_for_function("() => true")
     assert set(runs.tags_of(RUN)["bells-00", 0]) == {first, second}
     page.keyboard.press("u")
     expect(page.locator(".tagbar .said")).to_contain_text("Undone")
@@ -211,8 +215,6 @@ def test_a_changed_dataset_is_said_and_its_missing_clips_too(page: Page, lab: La
 
 @pytest.mark.slow
 def test_the_sealed_half_opens_only_by_a_recorded_act(page: Page, lab: Lab) -> None:
-    from audioreason.runs.desk import opened
-
     folder = lab.workspace.datasets / "bench"
     items = [
         item.model_copy(update={"audio_path": None}) for item in load_dataset(lab.workspace, "bells").items
@@ -224,7 +226,49 @@ def test_the_sealed_half_opens_only_by_a_recorded_act(page: Page, lab: Lab) -> N
     page.goto(lab.address("errors", run="errors-bench", part="sealed"), wait_until="domcontentloaded")
     expect(page.get_by_text("is closed")).to_be_visible()
     expect(page.locator(".grid")).to_have_count(0)
-    assert not opened(lab.workspace, "bench")
+    assert not opened_items(lab.workspace, "bench")
     page.get_by_role("button", name="sealed items").click()
     expect(page.locator(".grid").first).to_be_visible()
-    assert opened(lab.workspace, "bench")
+    assert opened_items(lab.workspace, "bench")
+
+
+@pytest.mark.slow
+def test_two_tabs_and_a_run_that_is_written_and_killed_stay_in_step(
+    page: Page, lab: Lab, browser: Browser, runs: Annotations
+) -> None:
+    data = load_dataset(lab.workspace, "bells")
+    tag = runs.tags()[0].name
+    with RunWriter.create(
+        lab.workspace, make_record(data, "errors-live"), data.items, split_of(data)
+    ) as writer:
+        for item in data.items[:3]:
+            writer.append(answer(item.id, "ANSWER: 2 times"))
+        open_triage(page, lab, run="errors-live")
+        expect(page.get_by_text("still being written: 3 of 12 items so far")).to_be_visible()
+        expect(page.locator(".sheet .row")).to_have_count(3)
+        page.keyboard.press("1")
+        expect(page.locator(".tagbar .said")).to_contain_text(tag)
+        for other in opened(browser, "dark"):
+            open_triage(other, lab, run="errors-live")
+            expect(other.locator(".sheet .row.tagged")).to_have_count(1)
+            other.keyboard.press("2")
+            expect(other.locator(".tags [aria-pressed=true]")).to_have_count(2)
+            for item in data.items[3:5]:
+                writer.append(answer(item.id, "ANSWER: 3 times"))
+            read_again_until(page, 5)
+            expect(page.locator(".tags [aria-pressed=true]")).to_have_count(2)
+            page.keyboard.press("j")
+            expect(page.locator(".bar .place")).to_have_text("2 of 5")
+    page.reload(wait_until="domcontentloaded")  # the writer is gone and has not finished
+    expect(page.get_by_text("was stopped: 5 of 12 items so far")).to_be_visible()
+    expect(page.locator(".sheet .row")).to_have_count(5)
+
+
+def read_again_until(page: Page, count: int) -> None:
+    """Ask for what was written meanwhile until the list has so many rows."""
+    for _ in range(12):
+        page.get_by_role("button", name="Read again").click()
+        with suppress(AssertionError):
+            expect(page.locator(".sheet .row")).to_have_count(count, timeout=2_500)
+            return
+    expect(page.locator(".sheet .row")).to_have_count(count)
