@@ -46,7 +46,7 @@ def listed(names: list[str]) -> str:
 
 
 def claim(pair: Pair, called: Mapping[str, str]) -> str:
-    """The first sentence of a comparison's verdict, which names both runs."""
+    """A comparison's verdict up to its interval, as a sentence that names both runs."""
     first = _verdict(pair, called)[0]
     run, baseline = called[pair.run_id], called[pair.baseline]
     return first if run in first else f"{run} against {baseline}: {first[0].lower()}{first[1:]}"
@@ -94,8 +94,12 @@ def renamed(text: str, pair: Pair, called: Mapping[str, str]) -> str:
 
 
 def _verdict(pair: Pair, called: Mapping[str, str]) -> tuple[str, str]:
-    """The verdict's first sentence, and what follows."""
-    first, dot, rest = renamed(pair.verdict, pair, called).partition(". ")
+    """The verdict up to its interval as a sentence, and what follows: p, items, and what else it says."""
+    text = renamed(pair.verdict, pair, called)
+    first, comma, rest = text.partition(", p ")
+    if comma:
+        return f"{first}.", f"p {rest}"
+    first, dot, rest = text.partition(". ")
     return (f"{first}.", rest) if dot else (first, "")
 
 

@@ -71,8 +71,7 @@ def test_points_have_a_sign_unless_they_are_none(fraction: float, text: str) -> 
 
 def test_the_claim_names_both_runs_as_the_page_does_and_never_calls_noise_better() -> None:
     assert words.claim(pair(0.02, 0.051), CALLED) == (
-        "heard against direct: not distinguishable from noise: "
-        "+2.0 points, 95% CI −1.0 to +5.0, p = 0.051, 1000 items."
+        "heard against direct: not distinguishable from noise: +2.0 points, 95% CI −1.0 to +5.0."
     )
     assert words.claim(pair(0.02, 0.049), CALLED).startswith("heard is better than direct: +2.0 points")
     assert words.claim(pair(-0.02, 0.001), CALLED).startswith("heard is worse than direct: −2.0 points")
@@ -80,7 +79,9 @@ def test_the_claim_names_both_runs_as_the_page_does_and_never_calls_noise_better
 
 def test_the_evidence_names_what_survives_correction_and_nothing_else() -> None:
     said = words.evidence(pair(0.02, 0.2, won=7, lost=5), CALLED, groups(), prompts_tried=12)
-    assert said.startswith("But this may be luck. It gains 25.0 points on Counting (99 items) after Holm.")
+    assert said.startswith(
+        "p = 0.200, 1000 items. But this may be luck. It gains 25.0 points on Counting (99 items) after Holm."
+    )
     assert "Imagination" not in said
     assert "12 items flip." in said
     assert "below 3.9 points would mostly go unseen" in said
