@@ -12,6 +12,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from audioreason.errors import ItemError, RunError
 from audioreason.inference.endpoint import Endpoint, Sampling
@@ -20,8 +21,10 @@ from audioreason.inference.messages import build_messages
 from audioreason.inference.probe import ready_endpoint
 from audioreason.inference.runner import RawRecord, Request, run_batch
 from audioreason.inference.seeds import sample_seed
-from audioreason.items import Dataset, Item, prepare_clip
+from audioreason.items import Dataset, Item, clip_info, prepare_clip
+from audioreason.items.controls import Control, control_clip
 from audioreason.items.splits import split_items, split_of
+from audioreason.items.variants import Ablation, heard, reordered, swapped
 from audioreason.progress import Progress, Quiet
 from audioreason.prompts import Prompt, Rendered, render
 from audioreason.runs import (
@@ -37,11 +40,13 @@ from audioreason.runs import (
     prompt_ref,
     read_items,
     run_folder,
+    run_status,
     score_run,
 )
 from audioreason.runs.record import Kind
 from audioreason.workspace import Workspace
 
+_CONTROLS: Mapping[str, Control] = {"silence": "silence", "noise": "noise"}
 _CLIP_THREADS = 4  # decoders release the GIL; more threads only queue at the disk
 
 
@@ -61,6 +66,8 @@ def evaluate(
     progress: Progress | None = None,
     allow_missing_audio: bool = False,
     kind: Kind = "eval",
+    permutation: int | None = None,
+    ablation: Ablation | None = None,
 ) -> RunRecord:
     """Ask the endpoint about every item, keep what it says as a run, and score it.
 
@@ -70,6 +77,10 @@ def evaluate(
 
     An item whose clip is missing or broken is not asked: it gets an error of kind `no_clip` or `bad_clip`.
     `allow_missing_audio` asks about items without a clip all the same, by text alone.
+
+    `permutation` asks with the choices in another order (see `items.variants.reordered`), `ablation` without
+    the real clip: with silence or noise of its length, with another item's clip (swap), or by text alone.
+    Both are in the record, and the run's items are as they were asked, so answers resolve as they were meant.
 
     Returns:
         The run's record; `run_status` tells whether it finished.
@@ -88,9 +99,9 @@ def evaluate(
         load_record(workspace, run_id)
         items: Sequence[Item] = read_items(run_folder(workspace, run_id))
     else:
-        items = split_items(dataset, split)[:limit]
+        items = _as_asked(split_items(dataset, split)[:limit], permutation, ablation)
     rendered = {item.id: render_for(prompt, item) for item in items}
-    hears = any(item.audio_path is not None for item in items)
+    hears = ablation != "text" and any(item.audio_path is not None for item in items)
     endpoint = _ready(endpoint, workspace.cache / "clips", hears)
 
     record = RunRecord(
@@ -104,6 +115,8 @@ def evaluate(
         endpoint=endpoint_ref(endpoint),
         sampling=sampling,
         seed=seed,
+        permutation=permutation,
+        ablation=ablation,
         n_items=len(items),
         packages=package_versions(),
         git_commit=git_commit(),
@@ -121,6 +134,58 @@ def evaluate(
     score_run(workspace, record.run_id)
     progress.done(len(items))
     return writer.record
+
+
+def evaluate_orders(
+    workspace: Workspace,
+    dataset: Dataset,
+    prompt: Prompt,
+    endpoint: Endpoint,
+    sampling: Sampling,
+    *,
+    orders: int,
+    run_id: str | None = None,
+    resume: bool = False,
+    **options: Any,
+) -> list[RunRecord]:
+    """Evaluate with the choices in `orders` orders, the published one first: one run each, ID-order0 and on.
+
+    With `resume`, finished runs of the set are kept, stopped ones continue and missing ones are made. A stop
+    leaves the rest for later. `options` are those of `evaluate`, which also says what is raised.
+
+    Returns:
+        The records of the runs that were made or kept, in order.
+    """
+    name = run_id or new_run_id(prompt.name)
+    records = []
+    for order in range(orders):
+        one = f"{name}-order{order}"
+        folder = run_folder(workspace, one)
+        there = resume and folder.is_dir()
+        if there and run_status(folder) == "finished":
+            records.append(load_record(workspace, one))
+            continue
+        record = evaluate(
+            workspace,
+            dataset,
+            prompt,
+            endpoint,
+            sampling,
+            run_id=one,
+            resume=there,
+            permutation=order,
+            **options,
+        )
+        records.append(record)
+        if run_status(folder) != "finished":
+            break
+    return records
+
+
+def _as_asked(items: Sequence[Item], permutation: int | None, ablation: Ablation | None) -> Sequence[Item]:
+    if permutation:
+        items = [reordered(item, permutation) for item in items]
+    return swapped(items) if ablation == "swap" else items
 
 
 def render_for(prompt: Prompt, item: Item) -> Rendered:
@@ -166,12 +231,19 @@ def _clips(
         missing.setdefault(item_id, []).append(sample)
     items = [item for item in writer.items if item.id in missing]
 
+    ablation = writer.record.ablation
+    by_text = allow_missing_audio or ablation == "text"
+
     def prepare(item: Item) -> Path | ItemError | None:
-        if progress.should_stop():
+        if progress.should_stop() or ablation == "text":
             return None
         try:
-            source = dataset.clip(item)
-            return None if source is None else prepare_clip(source, cache)
+            source = dataset.clip(heard(item))
+            clip = None if source is None else prepare_clip(source, cache)
+            control = _CONTROLS.get(ablation or "")
+            if clip is None or control is None:
+                return clip
+            return control_clip(control, clip_info(clip).seconds, cache)
         except ItemError as error:
             return error
 
@@ -182,7 +254,7 @@ def _clips(
             if progress.should_stop():
                 break
             progress.done(count)
-            if isinstance(clip, Path) or (clip is None and allow_missing_audio):
+            if isinstance(clip, Path) or (clip is None and by_text):
                 clips[item.id] = clip
                 continue
             error = str(clip or f"The item {item.id} has no clip.")

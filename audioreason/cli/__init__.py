@@ -1,6 +1,7 @@
-"""Every page's action as a command. Contents: `running` (eval, runs, score, show, import, export),
-`comparing` (compare, paper), `reviewing` (errors, annotate), `prompting` (prompts), `datasets` (data,
-soundcheck), `system` (lab, serve, doctor), `training` (teach, train, merge), `working` (jobs).
+"""Every page's action as a command. Contents: `evaluating` (eval), `running` (runs, score, show, import,
+export), `comparing` (compare, paper, stability, contribution), `reviewing` (errors, annotate), `prompting`
+(prompts), `datasets` (data, soundcheck), `system` (lab, serve, doctor), `training` (teach, train, merge),
+`working` (jobs).
 
 Commands import what they need when they run, so that `audioreason --help` answers at once.
 """
@@ -14,7 +15,17 @@ from typing import Annotated
 
 import typer
 
-from audioreason.cli import comparing, datasets, prompting, reviewing, running, system, training, working
+from audioreason.cli import (
+    comparing,
+    datasets,
+    evaluating,
+    prompting,
+    reviewing,
+    running,
+    system,
+    training,
+    working,
+)
 from audioreason.errors import LabError
 
 app = typer.Typer(
@@ -41,6 +52,7 @@ def _options(
 
 
 system.register(app)
+evaluating.register(app)
 running.register(app)
 comparing.register(app)
 reviewing.register(app)

@@ -1,9 +1,10 @@
-"""Commands that compare: compare, paper."""
+"""Commands that compare: compare, paper, stability, contribution."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,7 +13,9 @@ from audioreason.errors import WorkspaceError
 from audioreason.workspace import Workspace, write_atomic
 
 if TYPE_CHECKING:
-    from audioreason.compare import Comparison
+    import pandas as pd
+
+    from audioreason.compare import Comparison, Stability
     from audioreason.compare.tables import Format
 
 Latex = Annotated[bool, typer.Option("--latex", help="Print a LaTeX table.")]
@@ -28,6 +31,8 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module to the program."""
     app.command("compare")(compare)
     app.command("paper")(paper)
+    app.command("stability")(stability)
+    app.command("contribution")(contribution)
 
 
 def compare(
@@ -150,6 +155,111 @@ def paper(
             remark(note)
 
 
+def stability(
+    runs: Annotated[
+        list[str], typer.Argument(help="Runs of `eval --permute`; one stands for its whole set.")
+    ],
+    by: Annotated[str, typer.Option(help="subcategory, layer, modality ...")] = "subcategory",
+    split: Split = "full",
+    json: Json = False,
+) -> None:
+    """How steady the choices are when their order changes."""
+    from audioreason.compare import choice_stability
+    from audioreason.runs import Catalog
+
+    found = choice_stability(Catalog(Workspace.open()), runs, by=by, split=split)
+    if json:
+        emit_json(stability_value(found))
+    else:
+        print_stability(found)
+
+
+def stability_value(found: Stability) -> dict[str, Any]:
+    """What `--json` says about steadiness."""
+    from audioreason.runs import records
+
+    return {
+        "runs": list(found.runs),
+        "n": found.n,
+        "consistency": found.consistency,
+        "ci95": [found.low, found.high],
+        "always_right": found.always,
+        "positions": records(found.positions),
+        "groups": records(found.groups),
+    }
+
+
+def print_stability(found: Stability) -> None:
+    """Steadiness for people: over all, by place of the choice, by group."""
+    from audioreason.runs import records
+
+    print(
+        f"Same choice in {percent(found.consistency)} of pairs of orders"
+        f" ({interval((found.low, found.high))}), {found.n:,} items in {len(found.runs)} orders;"
+        f" right in every order: {percent(found.always)}.\n"
+    )
+    emit_table(
+        ("place", "chosen", "gold there", "accuracy there"),
+        [
+            (
+                chr(ord("A") + row["position"]),
+                percent(row["chosen"]),
+                percent(row["gold"]),
+                percent(row["accuracy"]),
+            )
+            for row in records(found.positions)
+        ],
+        right=("chosen", "gold there", "accuracy there"),
+    )
+    print()
+    emit_table(
+        ("group", "n", "same choice", "95%", "always right", ""),
+        [
+            (
+                row["group"],
+                row["n"],
+                percent(row["consistency"]),
+                interval((row["low"], row["high"])),
+                percent(row["always"]),
+                "few items" if row["small"] else "",
+            )
+            for row in records(found.groups)
+        ],
+        right=("n", "same choice", "95%", "always right"),
+    )
+
+
+def contribution(
+    run: Annotated[str, typer.Argument(help="A run that heard the clips.")],
+    without: Annotated[
+        str | None, typer.Option(help="Its twin of `eval --ablate` (default: the newest).")
+    ] = None,
+    by: Annotated[str, typer.Option(help="subcategory, layer, modality ...")] = "subcategory",
+    split: Split = "full",
+    score: ScoreName = "strict",
+    json: Json = False,
+) -> None:
+    """What hearing the clips adds: accuracy with them minus without, paired."""
+    from audioreason.compare import audio_contribution
+    from audioreason.runs import Catalog, records
+
+    found = audio_contribution(Catalog(Workspace.open()), run, without, by=by, score=score, split=split)
+    if json:
+        emit_json(
+            {
+                "run": found.run_id,
+                "without": found.without,
+                "ablation": found.ablation,
+                "sentence": found.sentence,
+                "difference": asdict(found.pair.difference),
+                "by": {by: records(found.table)},
+            }
+        )
+        return
+    print(plain(f"{found.sentence}\n{found.pair.verdict}\n"))
+    _print_groups(by, found.table)
+
+
 def _format(**wanted: bool) -> Literal["json"] | Format | None:
     """The one output format asked for; None for people."""
     named = [name for name, on in wanted.items() if on]
@@ -189,24 +299,31 @@ def _print(found: Comparison, by: str | None) -> None:
         if pair.note:
             remark(plain(pair.note))
         if by:
-            emit_table(
-                (by, "n", "points", "95% CI", "p (Holm)", ""),
-                [
-                    (
-                        group["group"],
-                        group["n"],
-                        points(group["delta"]),
-                        span(group["low"], group["high"], points),
-                        f"{group['p_holm']:.3f}",
-                        "significant" if group["significant"] else "few items" if group["small"] else "",
-                    )
-                    for group in records(pair.by(by))
-                ],
-                right=("n", "points", "95% CI", "p (Holm)"),
-            )
+            _print_groups(by, pair.by(by))
     remark(
         f"\n{found.score} score on {found.split}; {found.prompts_tried} prompts tried on this dataset."
         f"{' ' + found.note if found.note else ''}"
+    )
+
+
+def _print_groups(by: str, groups: pd.DataFrame) -> None:
+    from audioreason.compare.tables import points, span
+    from audioreason.runs import records
+
+    emit_table(
+        (by, "n", "points", "95% CI", "p (Holm)", ""),
+        [
+            (
+                group["group"],
+                group["n"],
+                points(group["delta"]),
+                span(group["low"], group["high"], points),
+                f"{group['p_holm']:.3f}",
+                "significant" if group["significant"] else "few items" if group["small"] else "",
+            )
+            for group in records(groups)
+        ],
+        right=("n", "points", "95% CI", "p (Holm)"),
     )
 
 

@@ -1,0 +1,217 @@
+"""The command `eval`: ask a model about a dataset, also in other orders of the choices or without clips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from audioreason.cli.output import Json, either, emit_json, interval, percent, remark, terminal_progress
+from audioreason.cli.running import print_report
+from audioreason.errors import EndpointError
+from audioreason.workspace import Workspace
+
+if TYPE_CHECKING:
+    from audioreason.inference.endpoint import Endpoint, Sampling
+    from audioreason.prompts import Prompt
+    from audioreason.runs import EndpointRef, PromptRef, RunRecord
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command("eval")(evaluate)
+
+
+@contextmanager
+def endpoint_for(
+    workspace: Workspace, where: str | None, model: str | None, earlier: EndpointRef | None = None
+) -> Iterator[Endpoint]:
+    """The endpoint a command talks to: `where` (a URL or a saved name), else who answered `earlier`, else the
+    workspace's default, else the embedded model, whose engine is started for the block and stopped after it.
+
+    Raises:
+        EndpointError: if the URL is none, or a model is asked for that nobody was named to serve.
+    """
+    from audioreason.engines.launch import pocket_folder, start_engine
+
+    found = _find_endpoint(workspace, where, earlier)
+    if found is not None:
+        yield found.model_copy(update={"model": model}) if model else found
+        return
+    if model not in (None, pocket_folder().name):
+        raise EndpointError(
+            f"No endpoint is set that could serve the model {model}.", "Name one with --endpoint URL."
+        )
+    remark("No endpoint is set: starting the embedded Pocket Listener for this command.")
+    with start_engine(allowed_media=[workspace.root], say=remark) as endpoint:
+        yield endpoint
+    remark("The embedded Pocket Listener is stopped.")
+
+
+def _find_endpoint(workspace: Workspace, where: str | None, earlier: EndpointRef | None) -> Endpoint | None:
+    """The endpoint meant; None for the embedded model. A saved one keeps the name of its key's variable."""
+    from audioreason.engines.launch import ENGINE_NAME
+    from audioreason.inference.endpoint import Endpoint, default_endpoint, load_endpoints, normalise_url
+
+    if where is None and earlier is None:
+        return default_endpoint(workspace)
+    if where is None and earlier is not None and earlier.name == ENGINE_NAME:
+        return None
+    saved = load_endpoints(workspace)
+    for endpoint in saved:
+        if endpoint.name == (where or (earlier.name if earlier else "")):
+            return endpoint
+    address = normalise_url(where or (earlier.base_url if earlier else ""))
+    known = next((endpoint for endpoint in saved if endpoint.base_url == address), None)
+    return known or Endpoint(name="endpoint", base_url=address, model=earlier.model if earlier else "")
+
+
+def evaluate(
+    context: typer.Context,
+    dataset: Annotated[str, typer.Option(help="Dataset to ask about.")] = "soundcheck",
+    prompt: Annotated[str, typer.Option(help="Prompt name, alias or .md file.")] = "structured-reasoning",
+    split: Annotated[str, typer.Option(help="explore, sealed, train, dev, test or full.")] = "full",
+    endpoint: Annotated[
+        str | None, typer.Option(help="Base URL, e.g. http://127.0.0.1:8000/v1, or a saved endpoint's name.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model name at the endpoint (default: its first).")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Predictions per item.")] = 1,
+    temperature: Annotated[float, typer.Option(min=0, max=10, help="0 is greedy.")] = 0.1,
+    top_p: Annotated[float | None, typer.Option(help="Default: the server's, like those below.")] = None,
+    top_k: Annotated[int | None, typer.Option(min=-1)] = None,
+    min_p: Annotated[float | None, typer.Option(min=0, max=1)] = None,
+    repetition_penalty: Annotated[float | None, typer.Option()] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 10_000,
+    concurrency: Annotated[int, typer.Option(min=1, help="Most requests in flight.")] = 64,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N items.")] = None,
+    seed: Annotated[int, typer.Option(help="Each seed gives other samples of the same items.")] = 0,
+    permute: Annotated[
+        int | None,
+        typer.Option(min=2, max=24, help="Ask with the choices in K orders: K runs, named ID-order0 and on."),
+    ] = None,
+    ablate: Annotated[
+        Literal["silence", "noise", "swap", "text"] | None,
+        typer.Option(help="Ask without the real clip: silence, noise, another clip, or the text alone."),
+    ] = None,
+    run_id: Annotated[
+        str | None, typer.Option(help="Name of the run (default: made from time and prompt).")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run named by --run-id, with its settings.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Ask a model about every item of a dataset and keep the answers as a run."""
+    from audioreason.evaluate import evaluate as run_evaluation
+    from audioreason.evaluate import evaluate_orders
+    from audioreason.items import load_dataset
+    from audioreason.items.splits import split_items
+    from audioreason.prompts import load_prompt
+    from audioreason.runs import load_record, score_report
+
+    workspace = Workspace.open()
+    if resume and run_id is None:
+        raise typer.BadParameter("Name the run with --run-id.", param_hint="--resume")
+    first = f"{run_id}-order0" if permute else run_id
+    stored = load_record(workspace, first) if resume and first else None
+    given = _settings(context, stored)
+    if stored is not None and stored.prompt is not None and not _typed(context, "prompt"):
+        template = _prompt_of(stored.prompt)
+    else:
+        template = load_prompt(prompt, [workspace.prompts])
+    sampling = _sampling(given)
+    data = load_dataset(workspace, given["dataset"])
+    split_items(data, given["split"])  # an engine takes seconds to start: a wrong name should not wait for it
+    earlier = stored.endpoint if stored else None
+    with endpoint_for(workspace, endpoint, model, earlier) as server, terminal_progress() as progress:
+        options: dict[str, Any] = {
+            "split": None if given["split"] == "full" else given["split"],
+            "limit": given["limit"],
+            "run_id": run_id,
+            "resume": resume,
+            "seed": given["seed"],
+            "concurrency": concurrency,
+            "ablation": given["ablate"],
+            "progress": progress,
+        }
+        if permute:
+            records = evaluate_orders(workspace, data, template, server, sampling, orders=permute, **options)
+        else:
+            order = stored.permutation if stored else None
+            records = [
+                run_evaluation(workspace, data, template, server, sampling, permutation=order, **options)
+            ]
+        stopped = progress.should_stop()
+    reports = [score_report(workspace, record.run_id) for record in records]
+    if permute:
+        _report_orders(workspace, reports, json)
+    else:
+        either(json, reports[0], lambda: print_report(reports[0]))
+    if stopped:
+        again = f"--run-id {run_id or records[0].run_id.removesuffix('-order0')} --permute {permute}"
+        name = again if permute else f"--run-id {records[0].run_id}"
+        remark(f"Stopped. Continue with: audioreason eval {name} --resume")
+        raise typer.Exit(130)
+
+
+def _report_orders(workspace: Workspace, reports: Sequence[dict[str, Any]], json: bool) -> None:
+    """What came of the runs of a permuted evaluation, and how steady their choices are."""
+    from audioreason.cli.comparing import print_stability, stability_value
+    from audioreason.compare import choice_stability
+    from audioreason.runs import Catalog
+
+    names = [report["run"] for report in reports]
+    found = choice_stability(Catalog(workspace), names) if len(names) > 1 else None
+    if json:
+        emit_json({"runs": reports, "stability": stability_value(found) if found else None})
+        return
+    for report in reports:
+        strict = report["strict"]
+        print(f"{report['run']}: strict {percent(strict['accuracy'])} {interval(strict['ci95'])}")
+    if found:
+        print_stability(found)
+
+
+def _typed(context: typer.Context, name: str) -> bool:
+    """Whether an option was given on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _settings(context: typer.Context, stored: RunRecord | None) -> dict[str, Any]:
+    """The options of `eval`; a run that is resumed gives those that were not typed."""
+    if stored is None:
+        return dict(context.params)
+    recipe: dict[str, Any] = {
+        "dataset": stored.dataset.name,
+        "split": stored.split or "full",
+        "limit": stored.limit,
+        "seed": stored.seed,
+        "ablate": stored.ablation,
+        **(stored.sampling.model_dump() if stored.sampling else {}),
+    }
+    return context.params | {name: value for name, value in recipe.items() if not _typed(context, name)}
+
+
+def _sampling(given: dict[str, Any]) -> Sampling:
+    from pydantic import ValidationError
+
+    from audioreason.inference.endpoint import Sampling
+
+    try:
+        return Sampling(**{name: given[name] for name in Sampling.model_fields})
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = str(first["loc"][0]).replace("_", "-")
+        raise typer.BadParameter(f"{first['msg']}.", param_hint=f"--{option}") from error
+
+
+def _prompt_of(stored: PromptRef) -> Prompt:
+    """A run's own prompt, whatever has become of its file since."""
+    from audioreason.prompts import Prompt
+
+    return Prompt(name=stored.name, system=stored.system, user=stored.user, sections=stored.sections)
