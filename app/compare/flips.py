@@ -15,6 +15,7 @@ import streamlit as st
 
 from app import session
 from app.compare import address, look
+from app.compare.address import Score
 from app.compare.cells import CELLS
 from app.compare.look import Question
 from app.navigation import page
@@ -143,29 +144,38 @@ def detail(
     if cell is None:
         st.markdown("This item is not among those that both runs answered.")
         return
+    if _sealed(asked, run_id, item_id):
+        if not address.with_sealed():
+            st.markdown("This item is in the sealed half. :gray[“Sealed too” shows it; that is recorded.]")
+            return
+        note_opened(session.workspace(), record.dataset.name, item_id)
     try:
         answers = {one: session.catalog().item_predictions(one, item_id) for one in (asked.baseline, run_id)}
         item = session.catalog().one_prediction(run_id, item_id, int(answers[run_id][0]["sample"])).item
     except RunError as error:
         st.markdown(f":red[{plain(str(error))}]")
         return
-    data = _dataset(record.dataset.name)
-    if found.items.loc[found.items["item_id"] == item_id, "part"].eq("sealed").any():
-        note_opened(session.workspace(), record.dataset.name, item_id)
-    seconds = _player(data, item)
+    seconds = _player(_dataset(record.dataset.name), item)
     question(item, key="compare_question", row=True, details=False)
     right = {asked.baseline: cell in ("both_right", "lost"), run_id: cell in ("both_right", "won")}
-    clip = f"{record.dataset.name}/{item_id}"
+    table = _Table(item, f"{record.dataset.name}/{item_id}", seconds, asked.score)
     for column, one in zip(st.columns(2, gap="small"), answers, strict=True):
         with column.container(border=True, gap="small"):
-            _answer(answers[one], item, called[one], colours[one], right[one], one, clip, seconds)
+            _answer(table, one, answers[one], right[one], _mark(called[one], colours[one]))
+
+
+def _sealed(asked: Question, run_id: str, item_id: str) -> bool:
+    where = Filter(runs=(run_id,), items=(item_id,))
+    return bool(session.catalog().predictions(where, limit=1).rows["part"].eq("sealed").any())
 
 
 def _head(ids: list[str], item_id: str, cell: str | None, dataset: str, run_id: str, baseline: str) -> None:
     """Where one is, the way on, and the ways to other pages."""
     place = ids.index(item_id) if item_id in ids else None
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="compare_item_head"):
-        word = {"won": ":green[won]", "lost": ":red[lost]"}.get(cell or "", (cell or "").replace("_", " "))
+        word = {"won": ":green[won]", "lost": ":red[lost]"}.get(
+            cell or "", (cell or "not compared").replace("_", " ")
+        )
         where = f"{place + 1} of {len(ids)} · " if place is not None else ""
         st.markdown(f"**{word}** :gray[{plain(where + item_id[:80])}]", width="content")
         st.space("stretch")
@@ -207,35 +217,42 @@ def _player(data: Dataset | None, item: Item) -> float:
     return clip.seconds
 
 
-def _answer(
-    samples: list[dict[str, Any]],
-    item: Item,
-    name: str,
-    colour: str,
-    right: bool,
-    run_id: str,
-    clip: str,
-    seconds: float,
-) -> None:
+@dataclass(frozen=True)
+class _Table:
+    """What lies on the table: the item, its player and the clip's seconds, and the rule that is looked by."""
+
+    item: Item
+    clip: str
+    seconds: float
+    score: Score
+
+
+def _mark(name: str, colour: str) -> str:
+    """A run's name behind a square of its colour, as HTML."""
+    return f'<b><span style="color: {colour}">■</span> {html.escape(name)}</b>'
+
+
+def _answer(table: _Table, run_id: str, samples: list[dict[str, Any]], right: bool, heading: str) -> None:
     """One run's answer: of several samples, the first that is as right as most of them."""
+    item = table.item
     answered = [sample for sample in samples if sample["outcome"] != "server_error"]
-    shown = next((sample for sample in answered if bool(sample["strict"]) == right), (answered or samples)[0])
+    shown = next((one for one in answered if bool(one[table.score]) == right), (answered or samples)[0])
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.html(f'<b><span style="color: {colour}">■</span> {html.escape(name)}</b>', width="content")
+        st.html(heading, width="content")
         st.space("stretch")
         if len(samples) > 1:
-            correct = sum(bool(sample["strict"]) for sample in answered)
+            correct = sum(bool(sample[table.score]) for sample in answered)
             st.markdown(f":small[:gray[{correct} of {len(samples)} right]]", width="content")
     outcome, index = str(shown["outcome"]), shown["choice"]
     choice = outcome.replace("_", " ") if index is None else plain(item.choices[int(index)][:80])
-    verdict = ":green[right]" if shown["strict"] else ":red[wrong]"
+    verdict = ":green[right]" if shown[table.score] else ":red[wrong]"
     told = index is None or outcome in ("correct", "wrong")
     more = "" if told else f" :orange[{outcome.replace('_', ' ')}]"
     st.markdown(f"**{choice}** {verdict}{more}")
     trace(
-        _sections(shown, item, seconds, load_record(session.workspace(), run_id).expected_sections),
-        key=f"compare_trace_{'run' if colour else ''}_{run_id}",
-        clip=clip,
+        _sections(shown, item, table.seconds, load_record(session.workspace(), run_id).expected_sections),
+        key=f"compare_trace_{run_id}",
+        clip=table.clip,
         height=_TRACE_HEIGHT,
         stacked=True,
         empty="Nothing came back.",

@@ -27,6 +27,7 @@ from audioreason.runs import (
     run_folder,
     score_run,
 )
+from audioreason.runs.desk import opened
 from audioreason.workspace import Workspace
 from tests.browser.conftest import Lab
 
@@ -175,6 +176,26 @@ def test_marked_items_leave_every_figure_when_asked(page: Page, lab: Lab) -> Non
         expect(page.locator(".st-key-compare_verdict")).to_contain_text("11 items")
     finally:
         notes.mark("bells", "bells-00", None)
+
+
+def test_a_sealed_item_is_shown_only_when_asked_for_and_that_is_recorded(page: Page, lab: Lab) -> None:
+    data = load_dataset(lab.workspace, "soundcheck")
+    parts = split_of(data)
+    sealed = next(k for k, item in enumerate(data.items) if parts[item.id] == "sealed")
+    item_id, runs = data.items[sealed].id, ("20261104-0100-half-ddd", "20261105-0100-more-eee")
+    write(lab.workspace, runs[0], "half", "soundcheck", set(range(100)) - {sealed}, day=4)
+    write(lab.workspace, runs[1], "more", "soundcheck", set(range(100)), day=5)
+    try:
+        page.goto(lab.address("compare", runs=",".join(runs), item=item_id), wait_until="domcontentloaded")
+        expect(page.get_by_text("This item is in the sealed half.")).to_be_visible(timeout=60_000)
+        expect(page.get_by_text("Flips 0 · 1 more are sealed")).to_be_visible()
+        assert item_id not in opened(lab.workspace, "soundcheck")
+        page.get_by_text("Sealed too", exact=True).click()
+        expect(page.locator(".trace").first).to_contain_text("half heard this")
+        assert item_id in opened(lab.workspace, "soundcheck")
+    finally:
+        for run_id in runs:
+            shutil.rmtree(run_folder(lab.workspace, run_id))
 
 
 def test_the_papers_table_stands_without_own_runs(page: Page, lab: Lab) -> None:
