@@ -270,8 +270,8 @@ def _sections(sample: dict[str, Any], item: Item, seconds: float, expected: tupl
     for name, text in parsed.sections.items():
         marked = parts(text, seconds, item.events if name == "HEARD" else ())
         found.append(Section(name, marked, "strong" if name == "ANSWER" else ""))
-    if not parsed.sections and (text := (sample["content"] or "").rpartition("</think>")[2].strip()):
-        found.append(Section("Text", parts(text, seconds, item.events)))
+    if not parsed.sections and parsed.visible:
+        found.append(Section("Text", parts(parsed.visible, seconds, item.events)))
     if parsed.thinking:
         found.append(Section("Thinking", parts(parsed.thinking, seconds), "quiet"))
     if sample["error"]:
