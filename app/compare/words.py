@@ -76,7 +76,8 @@ def evidence(pair: Pair, called: Mapping[str, str], groups: pd.DataFrame, prompt
             sentences.append("No subcategory differs after Holm's correction.")
     flipped = len(pair.grid["won"]) + len(pair.grid["lost"])
     sentences.append(f"{count(flipped, 'item')} {'flips' if flipped == 1 else 'flip'}.")
-    if math.isfinite(pair.mde) and pair.mde > 0:
+    # a verdict of "not distinguishable" already says how many items it would take
+    if pair.difference.significant and math.isfinite(pair.mde):
         least = points(pair.mde, sign=False)
         sentences.append(f"A true difference below {least} points would mostly go unseen.")
     if prompts_tried > 1:

@@ -78,9 +78,9 @@ def test_the_claim_names_both_runs_as_the_page_does_and_never_calls_noise_better
 
 
 def test_the_evidence_names_what_survives_correction_and_nothing_else() -> None:
-    said = words.evidence(pair(0.02, 0.2, won=7, lost=5), CALLED, groups(), prompts_tried=12)
+    said = words.evidence(pair(0.02, 0.02, won=7, lost=5), CALLED, groups(), prompts_tried=12)
     assert said.startswith(
-        "p = 0.200, 1000 items. But this may be luck. It gains 25.0 points on Counting (99 items) after Holm."
+        "p = 0.020, 1000 items. But this may be luck. It gains 25.0 points on Counting (99 items) after Holm."
     )
     assert "Imagination" not in said
     assert "12 items flip." in said
