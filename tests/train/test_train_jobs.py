@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,24 @@ from audioreason.jobs.live import JobProgress, StoppedEarly
 from audioreason.train.data import Example, read_examples, write_examples
 from audioreason.workspace import Workspace
 
+Begin = Callable[..., JobProgress]
 
-def progress(folder: Path, attempt: int = 1) -> JobProgress:
-    folder.mkdir(parents=True, exist_ok=True)
-    made = JobProgress(folder, "token", attempt)
-    made.open()
-    return made
+
+@pytest.fixture
+def progress() -> Iterator[Begin]:
+    """`progress(folder, attempt)`: what a worker hands to a kind; closed after the test."""
+    begun: list[JobProgress] = []
+
+    def begin(folder: Path, attempt: int = 1) -> JobProgress:
+        folder.mkdir(parents=True, exist_ok=True)
+        made = JobProgress(folder, "token", attempt)
+        made.open()
+        begun.append(made)
+        return made
+
+    yield begin
+    for made in begun:
+        made.close("finished")
 
 
 def settings(kind: str, **values: Any) -> Any:
@@ -48,7 +60,7 @@ def test_the_forms_are_complete() -> None:
 
 
 def test_a_job_trains_and_another_merges_what_it_made(
-    lab: Workspace, tiny: Path, training_file: Path, tmp_path: Path
+    lab: Workspace, tiny: Path, training_file: Path, tmp_path: Path, progress: Begin
 ) -> None:
     spec = spec_of(tiny, training_file, name="job-adapter")
     plan = find_kind("train").plan(spec, lab)
@@ -75,7 +87,7 @@ def test_a_job_trains_and_another_merges_what_it_made(
 
 
 def test_a_stopped_job_resumes_in_its_second_attempt(
-    lab: Workspace, tiny: Path, training_file: Path, tmp_path: Path
+    lab: Workspace, tiny: Path, training_file: Path, tmp_path: Path, progress: Begin
 ) -> None:
     spec = spec_of(tiny, training_file, name="stopped-adapter", save_minutes=0)
     first = progress(tmp_path / "job")
@@ -88,7 +100,9 @@ def test_a_stopped_job_resumes_in_its_second_attempt(
     assert finished["adapter"] == "stopped-adapter"
 
 
-def test_an_override_is_written_into_the_adapter(lab: Workspace, tiny: Path, tmp_path: Path) -> None:
+def test_an_override_is_written_into_the_adapter(
+    lab: Workspace, tiny: Path, tmp_path: Path, progress: Begin
+) -> None:
     item = load_dataset(lab, "soundcheck").items[0]
     data = tmp_path / "leak.jsonl"
     write_examples(data, [Example(dataset="soundcheck", item_id=item.id, user="one", answer="two")])
@@ -105,7 +119,7 @@ def test_an_override_is_written_into_the_adapter(lab: Workspace, tiny: Path, tmp
 
 
 def test_a_gpu_that_is_not_there_or_too_small_is_one_sentence(
-    lab: Workspace, tiny: Path, training_file: Path, monkeypatch: pytest.MonkeyPatch
+    lab: Workspace, tiny: Path, training_file: Path, monkeypatch: pytest.MonkeyPatch, progress: Begin
 ) -> None:
     with pytest.raises(EngineError, match="no GPU"):
         find_kind("train").plan(spec_of(tiny, training_file, gpus=1), lab)
@@ -164,7 +178,12 @@ def test_benchmark_items_are_not_taught(lab: Workspace, monkeypatch: pytest.Monk
 
 
 def test_a_merge_of_an_adapter_of_another_model_is_refused_in_the_plan(
-    lab: Workspace, tiny: Path, training_file: Path, make_model: Callable[..., Path], tmp_path: Path
+    lab: Workspace,
+    tiny: Path,
+    training_file: Path,
+    make_model: Callable[..., Path],
+    tmp_path: Path,
+    progress: Begin,
 ) -> None:
     find_kind("train").run(
         spec_of(tiny, training_file, name="foreign", steps=1), lab, progress(tmp_path / "job")
