@@ -29,7 +29,11 @@ def _list(kind: str, *names: str) -> str:
     )
 
 
-_counts = polling_component("counts", _FOLDER, '<div class="counts" role="status"></div>')
+_counts = polling_component(
+    "counts",
+    _FOLDER,
+    '<div class="counts" role="status"><div class="numbers"></div><div class="wrong"></div></div>',
+)
 _rail = polling_component(
     "rail",
     _FOLDER,

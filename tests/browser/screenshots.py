@@ -136,13 +136,13 @@ def views(url: str, workspace: Workspace, limit: int | None) -> dict[str, tuple[
         page.locator(".stVegaLiteChart").first.wait_for(timeout=60_000)
 
     return {
-        "home": (f"{url}/", nothing),
         "playground": (f"{url}/playground?{table}", lambda page: finish(page, "Run")),
         "compare-variants": (f"{url}/playground?{table}&mode=Compare", lambda page: finish(page, "Run all")),
         "listening-test": (
             f"{url}/playground?{table}&mode=Listening test",
             lambda page: finish(page, "Run all"),
         ),
+        "home": (f"{url}/", nothing),
         "errors": (f"{url}/errors", nothing),
         "errors-triage": (f"{url}/errors?view=Triage&outcome=wrong", nothing),
         "compare": (f"{url}/compare?runs={','.join(runs[:4])}", nothing),

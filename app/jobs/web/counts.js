@@ -4,10 +4,11 @@ export default function ({ parentElement, data, setTriggerValue }) {
   const box = parentElement.querySelector(".counts");
   if (!box || !data) return undefined;
   const show = (told) => {
+    write(box.lastElementChild, told.problem ?? "");
     if (!told.counts) return;
     const [running, queued] = told.counts;
     const words = [[running, "running"], [queued, "queued"], ...(told.gpus ?? [])];
-    keep(box, words.map(([value, unit], id) => ({ id, value: String(value), unit })), () => {
+    keep(box.firstElementChild, words.map(([value, unit], id) => ({ id, value: String(value), unit })), () => {
       const node = element("span", "count");
       node.append(element("span", "strong"), " ", element("span", "grey"));
       return node;

@@ -36,6 +36,7 @@ export default function ({ parentElement, data }) {
     box.shown = [];
     box.dataset.stamp = "";
   }
+  show(source.told);
   ask(source, { job: data.job, ...wanted() });
   follow(source, box, show);
   return undefined;

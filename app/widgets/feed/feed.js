@@ -10,11 +10,9 @@ function feed(name, path, seconds) {
   return Object.assign(feeds[name], { path, seconds });
 }
 
-// Tell `reader` what is known, now and after each poll, for as long as `node` is on the page.
+// Tell `reader` after each poll, for as long as `node` is on the page.
 function follow(feed, node, reader) {
-  const known = feed.readers.has(node);
   feed.readers.set(node, reader);
-  if (!known && Object.keys(feed.told).length) reader(feed.told);
   if (!feed.timer) poll(feed);
 }
 
@@ -28,14 +26,14 @@ function ask(feed, changes) {
 async function poll(feed) {
   clearTimeout(feed.timer);
   for (const node of feed.readers.keys()) if (!node.isConnected) feed.readers.delete(node);
-  feed.timer = 0;
-  if (!feed.readers.size) return;
+  feed.timer = feed.readers.size ? -1 : 0; // -1: asked, and not answered yet
+  if (!feed.timer) return;
   const turn = (feed.turn += 1);
   // what has a stamp is left out of the answer if it is still the same
   const stamps = { list: feed.told.list?.stamp ?? "", log: feed.told.log?.stamp ?? "" };
-  feed.timer = setTimeout(() => poll(feed), document.hidden ? 10_000 : 1000 * feed.seconds);
   try {
-    const answer = await fetch(`${feed.path}?${new URLSearchParams({ ...feed.ask, ...stamps })}`);
+    const address = `${feed.path}?${new URLSearchParams({ ...feed.ask, ...stamps })}`;
+    const answer = await fetch(address, { signal: AbortSignal.timeout(20_000) });
     const news = await answer.json();
     if (turn !== feed.turn) return;
     feed.told = { ...feed.told, problem: "", ...news };
@@ -43,6 +41,8 @@ async function poll(feed) {
   } catch {
     // the server is away or starts again; Streamlit says so, and the next poll asks anew
   }
+  // a slow server is asked again after its answer, not during it
+  if (turn === feed.turn) feed.timer = setTimeout(() => poll(feed), document.hidden ? 10_000 : 1000 * feed.seconds);
 }
 
 function element(name, kind, text) {
