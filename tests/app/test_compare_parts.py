@@ -40,6 +40,8 @@ def pair(mean: float, p: float, clusters: int = 900, **grid: int) -> Any:
         baseline="a",
         labels=("direct model-1", "heard"),
         n=1_000,
+        difference=difference,
+        p_holm=2 * p,
         verdict=f"{verdict(difference, 'direct model-1', 'heard')} But this may be luck.",
         grid=items,
         mde=0.039,
@@ -75,6 +77,13 @@ def test_the_claim_names_both_runs_as_the_page_does_and_never_calls_noise_better
     )
     assert words.claim(pair(0.02, 0.049), CALLED).startswith("heard is better than direct: +2.0 points")
     assert words.claim(pair(-0.02, 0.001), CALLED).startswith("heard is worse than direct: −2.0 points")
+
+
+def test_a_difference_that_fails_correction_for_many_runs_may_be_luck() -> None:
+    assert words.brief(pair(0.02, 0.03), CALLED) == (
+        "heard is better than direct: +2.0 points, which may be luck."
+    )
+    assert words.brief(pair(0.02, 0.01), CALLED) == "heard is better than direct: +2.0 points."
 
 
 def test_the_evidence_names_what_survives_correction_and_nothing_else() -> None:
