@@ -76,8 +76,11 @@ def main() -> None:
         shutil.rmtree(folder)
 
 
-def build(workspace: Workspace) -> None:
-    """Write runs and playground generations, as the lab lays them out, without asking anybody anything."""
+def build(workspace: Workspace, big: bool = True, generations: int = GENERATIONS) -> None:
+    """Write runs and playground generations, as the lab lays them out, without asking anybody anything.
+
+    `big` adds the run of 900 samples.
+    """
     items = [
         Item(
             id=f"item-{i:04d}",
@@ -95,7 +98,7 @@ def build(workspace: Workspace) -> None:
     snapshot = workspace.root / "items.parquet"
     write_items(snapshot, items, parts)
     connection = duckdb.connect()
-    for number in range(RUNS + 1):
+    for number in range(RUNS + 1 if big else RUNS):
         run_id = f"20261101-{number:04d}-prompt-{number}" if number < RUNS else BIG
         samples = 1 if number < RUNS else SAMPLES
         target = run_folder(workspace, run_id)
@@ -123,7 +126,7 @@ def build(workspace: Workspace) -> None:
             content=f"ANSWER: choice {i % 4}",
             reasoning=text[i % 500 :] + text[: i % 500],
         ).to_line()
-        for i in range(GENERATIONS)
+        for i in range(generations)
     ]
     write_atomic(workspace.scratch / "2026-11-01.jsonl", b"\n".join(lines) + b"\n")
 

@@ -301,7 +301,7 @@ def _print(found: Comparison, by: str | None) -> None:
         if by:
             _print_groups(by, pair.by(by))
     remark(
-        f"\n{found.score} score on {found.split}; {found.prompts_tried} prompts tried on this dataset."
+        f"\n{found.score} score on {found.split}; prompts tried on this dataset: {found.prompts_tried}."
         f"{' ' + found.note if found.note else ''}"
     )
 
