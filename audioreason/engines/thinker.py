@@ -204,7 +204,7 @@ def route(mlp: Any, x: Tensor) -> tuple[Tensor, Tensor]:
 
 def mixture(mlp: Any, x: Tensor, routing: list[tuple[Tensor, Tensor]] | None = None) -> Tensor:
     """A feed-forward block, of experts or plain: (rows, length, hidden) to the same."""
-    plain = hasattr(mlp, "experts") and hasattr(mlp.experts, "gate_up_proj")  # adapted ones compute themselves
+    plain = hasattr(mlp, "experts") and hasattr(mlp.experts, "gate_up_proj")  # adapted ones do it themselves
     if not plain or mlp.experts.num_experts > _DENSE_EXPERTS:
         return mlp(x)  # type: ignore[no-any-return]
     from torch.nn import functional
