@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -131,14 +132,22 @@ def watch(job_id: JobId, json: Json = False) -> None:
 
 @app.command()
 def show(job_id: JobId, json: Json = False) -> None:
-    """Show one job: state, phases, result."""
+    """Show one job: state, phases, result, and whether it can be resumed."""
     from audioreason.jobs.queue import reconcile
+    from audioreason.jobs.resuming import resumable
     from audioreason.jobs.watch import job
 
     workspace = Workspace.open()
     reconcile(workspace)
     view = job(workspace, job_id)
-    either(json, view.to_dict(), lambda: _print_job(view))
+    resumption = resumable(workspace, job_id)
+    going_on = "possible" if resumption.possible else "no"
+    stopped = view.over and view.state != "finished"
+
+    def table() -> None:
+        _print_job(view, [("resume", f"{going_on}. {resumption.why}".strip())] if stopped else [])
+
+    either(json, view.to_dict() | {"resume": resumption.to_dict()}, table)
 
 
 @app.command()
@@ -313,7 +322,7 @@ def _print_submitted(view: JobView) -> None:
     remark(f"Follow it with: audioreason jobs watch {view.id}")
 
 
-def _print_job(view: JobView) -> None:
+def _print_job(view: JobView, further: Sequence[tuple[str, str]] = ()) -> None:
     rows: list[tuple[str, str]] = [("job", view.id), ("what", f"{view.kind}: {view.title}")]
     rows.append(("state", view.state))
     rows += [("", text) for text in (view.reason, view.hint) if text]
@@ -323,6 +332,7 @@ def _print_job(view: JobView) -> None:
               f" (attempt {phase.attempt})") for phase in view.phases]  # fmt: skip
     rows += [("run", run) for run in view.runs]
     rows += [(name, str(value)) for name, value in (view.result or {}).items()]
+    rows += further
     emit_table(("", " "), rows)
 
 

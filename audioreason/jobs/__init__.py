@@ -3,6 +3,7 @@
 actions    submit, plan, stop, resume, retry, duplicate, what_goes, delete
 watch      list_jobs, job, tail_log, metrics: cheap reads of the true state
 queue      reconcile: settle what died, start what fits; call it at each poll
+resuming   resumable: whether going on can help, and why not
 resources  usage: CPU, memory and GPU memory of a job now
 kinds      what a job can be; the extension point for one's own
 spec       JobSpec (job.json) and JobState (state.json)

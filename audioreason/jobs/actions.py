@@ -24,6 +24,7 @@ from audioreason.jobs.kinds import Kind, Plan, find_kind
 from audioreason.jobs.processes import holds_lock, kill
 from audioreason.jobs.queue import reconcile, start
 from audioreason.jobs.redact import leaked
+from audioreason.jobs.resuming import resumable
 from audioreason.jobs.rows import Row, queue_table
 from audioreason.jobs.spec import JobSpec, ending_on_disk, job_folder, new_job_id, read_spec, write_spec
 from audioreason.workspace import Workspace
@@ -170,25 +171,22 @@ def resume(workspace: Workspace, job_id: str) -> list[str]:
     """Continue a job that stopped, failed or crashed, or such children of a matrix; returns the ids queued.
 
     Raises:
-        JobError: if there is no such job, or nothing of it can be continued.
+        JobError: if there is no such job, or `resuming.resumable` says that nothing of it can go on.
     """
     ended = end_what_is_over(workspace)
     with queue_table(workspace) as connection:
         settle(workspace, connection, ended)
-        members = _members(workspace, connection, job_id)
-        over = [row for row in members if row.state in ("stopped", "failed", "crashed")]
-        if not over:
-            state = _needed(workspace, connection, job_id).state
-            if state == "group":
-                state = "running" if any(row.state in _ACTIVE for row in members) else "finished"
-            raise JobError(
-                f"The job {job_id} is {state}; there is nothing to resume.",
-                "Submit it again with: audioreason jobs retry" if state == "finished" else "",
-            )
-        for row in over:
-            table.update(connection, row.id, state="queued", wanted="run", reason="", ended=None)
+        _members(workspace, connection, job_id)  # a job that the database lost is put back
+    can = resumable(workspace, job_id)
+    if not can.possible:
+        raise JobError(can.why, can.hint)
+    with queue_table(workspace) as connection:
+        for one in can.jobs:
+            row = table.row(connection, one)
+            if row is not None and row.state in ("stopped", "failed", "crashed"):  # nobody was faster
+                table.update(connection, one, state="queued", wanted="run", reason="", ended=None)
         start(workspace, connection)
-    return [row.id for row in over]
+    return list(can.jobs)
 
 
 def retry(workspace: Workspace, job_id: str) -> str:

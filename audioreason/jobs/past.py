@@ -28,48 +28,65 @@ class Expectation:
 
 
 @dataclass(frozen=True)
-class _Pace:
+class Asked:
+    """Who will be asked: a model by its name or, if that is not known, whatever answers at an address."""
+
+    model: str
+    base_url: str = ""
+
+
+@dataclass(frozen=True)
+class _Past:
+    """A finished run: whom it asked about what, and tokens and seconds for each of its predictions."""
+
+    prompt: str
+    model: str
+    base_url: str
     tokens: float
     seconds: float
 
 
 def expect(
-    workspace: Workspace, prompts: Sequence[str], models: Sequence[str | None], predictions: int
+    workspace: Workspace, prompts: Sequence[str], asked: Sequence[Asked], predictions: int
 ) -> Expectation:
     """What `predictions` predictions for each prompt and model will take, jobs running one after the other.
 
-    A model of None is the embedded one; an empty name fits any. Where a prompt was never run with a model,
-    the mean of the model's other prompts stands in; where the model was never run, nothing is expected.
+    Only runs of the same model tell. Where a prompt was never run with it, the mean of the model's other
+    prompts stands in; where the model was never run, nothing is expected.
     """
-    past = _past(workspace, set(prompts), models)
+    past = _past(workspace, asked)
     tokens = seconds = 0.0
-    used: set[str] = set()
-    for model in models:
-        of_model = {key: value for key, value in past.items() if _fits(key[1], model)}
+    used: list[_Past] = []
+    for one in asked:
+        of_model = _of(past, one)
         if not of_model:
             return Expectation(None, None, "No past run of this model tells how long it takes.")
         for prompt in prompts:
-            paces = [pace for key, values in of_model.items() if key[0] == prompt for pace in values]
-            paces = paces or [pace for values in of_model.values() for pace in values]
-            tokens += predictions * sum(pace.tokens for pace in paces) / len(paces)
-            seconds += predictions * sum(pace.seconds for pace in paces) / len(paces)
-        used |= {key[1] for key in of_model}
-    runs = sum(len(values) for values in past.values())
+            same = [run for run in of_model if run.prompt == prompt][:_AVERAGE_OVER] or of_model
+            tokens += predictions * sum(run.tokens for run in same) / len(same)
+            seconds += predictions * sum(run.seconds for run in same) / len(same)
+            used += [run for run in same if run not in used]
+    names = ", ".join(sorted({run.model for run in used}))
     return Expectation(
-        round(tokens), seconds, f"From {runs} past run{'s' * (runs != 1)} of {', '.join(sorted(used))}."
+        round(tokens), seconds, f"From {len(used)} past run{'s' * (len(used) != 1)} of {names}."
     )
 
 
-def _fits(model: str, wanted: str | None) -> bool:
-    return model == ("pocket-listener" if wanted is None else wanted) or wanted == ""
+def _of(past: Sequence[_Past], asked: Asked) -> list[_Past]:
+    """The runs of one model, newest first; at an address it is the model that answered there last."""
+    if asked.model:
+        return [run for run in past if run.model == asked.model]
+    there = [run for run in past if run.base_url == asked.base_url]
+    return [run for run in there if run.model == there[0].model]
 
 
-def _past(
-    workspace: Workspace, prompts: set[str], models: Sequence[str | None]
-) -> dict[tuple[str, str], list[_Pace]]:
+def _past(workspace: Workspace, asked: Sequence[Asked]) -> list[_Past]:
+    """Finished evaluations of any of them, newest first, a few of each prompt and model."""
     from audioreason.runs.record import read_record, run_folders
 
-    found: dict[tuple[str, str], list[_Pace]] = {}
+    models = {one.model for one in asked if one.model}
+    addresses = {one.base_url for one in asked if not one.model}
+    found: list[_Past] = []
     for _, folder in sorted(run_folders(workspace), reverse=True)[:_LOOK_BACK]:
         finished = folder / "predictions.parquet"
         if not finished.exists():
@@ -78,19 +95,19 @@ def _past(
             record = read_record(folder)
         except RunError:  # the runs' own page says what is wrong with it
             continue
-        if record.prompt is None or record.endpoint is None or record.kind != "eval":
+        if record.prompt is None or record.endpoint is None or record.kind != "eval" or record.ablation:
             continue
-        key = (record.prompt.name, record.endpoint.model)
-        if not any(_fits(key[1], model) for model in models) or len(found.get(key, ())) >= _AVERAGE_OVER:
+        prompt, model, base_url = record.prompt.name, record.endpoint.model, record.endpoint.base_url
+        if model not in models and base_url not in addresses:
             continue
-        if (pace := _pace(finished)) is not None:
-            found.setdefault(key, []).append(pace)
-    exact = {key: value for key, value in found.items() if key[0] in prompts}
-    return exact or found
+        alike = [run for run in found if (run.prompt, run.model) == (prompt, model)]
+        if len(alike) < _AVERAGE_OVER and (pace := _pace(finished)) is not None:
+            found.append(_Past(prompt, model, base_url, *pace))
+    return found
 
 
-def _pace(path: Path) -> _Pace | None:
-    """Means over a run's answers; a run's time is from its first record to its last, pauses left out."""
+def _pace(path: Path) -> tuple[float, float] | None:
+    """Mean tokens and seconds of an answer; a run lasts from its first record to its last, without pauses."""
     import pyarrow.parquet as pq
 
     columns = pq.read_table(path, columns=["completion_tokens", "created"]).to_pydict()
@@ -101,4 +118,4 @@ def _pace(path: Path) -> _Pace | None:
     gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(times)]
     longest_wait = 600.0  # a longer one is a run that was stopped and resumed
     spent = sum(gap for gap in gaps if gap < longest_wait)
-    return _Pace(sum(tokens) / len(tokens), spent / len(gaps))
+    return sum(tokens) / len(tokens), spent / len(gaps)

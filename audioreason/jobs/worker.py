@@ -70,7 +70,7 @@ def _claim(workspace: Workspace, job_id: str, token: str) -> tuple[int, float] |
 
 
 def _work(workspace: Workspace, folder: Path, token: str, attempt: int, grace: float) -> None:
-    from audioreason.errors import JobError, LabError
+    from audioreason.errors import LabError
     from audioreason.jobs.live import JobProgress, StoppedEarly
     from audioreason.jobs.spec import read_spec
 
@@ -83,16 +83,9 @@ def _work(workspace: Workspace, folder: Path, token: str, attempt: int, grace: f
         spec = read_spec(folder)
         log.info("job %s, attempt %d, process %d", spec.id, attempt, os.getpid())
 
-        from audioreason.jobs.kinds import find_kind
+        from audioreason.jobs.kinds import kind_of
 
-        kind = find_kind(spec.kind)
-        if spec.spec_version > kind.version:
-            raise JobError(
-                f"The settings of {spec.id} are of version {spec.spec_version}, and this lab knows"
-                f" {spec.kind} up to version {kind.version}.",
-                "Update audioreason, or submit the job again from here.",
-            )
-        settings = kind.settings(spec.spec)
+        kind, settings = kind_of(spec)
         progress.uses(kind.uses(settings, workspace))
         result = kind.run(settings, workspace, progress)
     except StoppedEarly as stopped:

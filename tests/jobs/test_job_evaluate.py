@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from audioreason.errors import JobError
+from audioreason.inference.endpoint import remove_endpoint, save_endpoint
 from audioreason.jobs import actions
 from audioreason.jobs import rows as table
+from audioreason.jobs.resuming import Resumption, resumable
 from audioreason.jobs.watch import job
-from audioreason.runs.record import run_folder, run_status
+from audioreason.prompts import dump_prompt, load_prompt
+from audioreason.runs.record import load_record, run_folder, run_status
 from audioreason.runs.storage import read_parquet
-from audioreason.workspace import Workspace
+from audioreason.workspace import Workspace, shipped
 from tests.conftest import TinyDataset
 from tests.jobs.helpers import until, until_state
 from tests.servers import FakeServer, Status, Text
@@ -108,6 +113,123 @@ def test_a_stopped_evaluation_goes_on_where_it_stopped(
     until_state(workspace, job_id, "finished", seconds=60)
     assert set(keys(workspace, job_id).values()) == {1} and len(keys(workspace, job_id)) == N
     assert len(server.requests) - asked < N, "what was answered before the stop was asked again"
+
+
+def stopped(workspace: Workspace, server: FakeServer, **values: object) -> str:
+    """An evaluation that was stopped in the middle."""
+    job_id = submit(workspace, server, **values)
+    until(lambda: job(workspace, job_id).phase == "generate" and job(workspace, job_id).done >= 2)
+    actions.stop(workspace, job_id)
+    until_state(workspace, job_id, "stopped")
+    return job_id
+
+
+def test_a_run_goes_on_with_the_prompt_it_began_with(
+    workspace: Workspace, tiny_dataset: TinyDataset, server: FakeServer
+) -> None:
+    tiny_dataset(n=N)
+    workspace.prompts.mkdir()
+    prompt = dump_prompt(load_prompt("v1", []).model_copy(update={"name": "mine", "aliases": ()}))
+    (workspace.prompts / "mine.md").write_text(prompt)
+    job_id = stopped(workspace, server, prompts=["mine"])
+    before = load_record(workspace, job_id).prompt
+    (workspace.prompts / "mine.md").write_text(prompt.replace("udio", "UDIO"))
+    assert resumable(workspace, job_id).possible
+    actions.resume(workspace, job_id)
+    view = until_state(workspace, job_id, "finished", "failed", seconds=60)
+    assert view.state == "finished", view.reason
+    assert load_record(workspace, job_id).prompt == before
+    assert not any("UDIO" in request.text for request in server.requests)
+
+
+def test_a_run_is_not_resumed_where_it_could_not_go_on(
+    workspace: Workspace, tiny_dataset: TinyDataset, server: FakeServer
+) -> None:
+    tiny_dataset(n=N)
+    endpoint = server.endpoint.model_copy(update={"name": "there"})
+    save_endpoint(workspace, endpoint)
+    job_id = stopped(workspace, server, endpoints=["there"])
+    remove_endpoint(workspace, "there")
+    can = resumable(workspace, job_id)
+    assert (can.possible, can.why) == (False, "There is no endpoint named there.")
+    with pytest.raises(JobError, match="no endpoint named there"):
+        actions.resume(workspace, job_id)
+    assert job(workspace, job_id).state == "stopped"
+    save_endpoint(workspace, endpoint.model_copy(update={"model": "another"}))
+    assert "This run began with the model" in resumable(workspace, job_id).why
+    save_endpoint(workspace, endpoint)
+    assert resumable(workspace, job_id) == Resumption(True, jobs=(job_id,))
+    items = workspace.datasets / "tiny" / "items.jsonl"
+    items.write_text(items.read_text().replace("clip 3?", "clip 3, please?"))
+    assert "The dataset tiny has changed since this run began" in resumable(workspace, job_id).why
+    shutil.rmtree(workspace.datasets / "tiny")
+    assert "tiny" in resumable(workspace, job_id).why
+
+
+def test_time_is_expected_from_runs_of_the_same_model_only(
+    workspace: Workspace, tiny_dataset: TinyDataset
+) -> None:
+    tiny_dataset(n=4)
+    with (
+        FakeServer(Text("ANSWER: two"), models=("fast",)) as fast,
+        FakeServer(Text("word " * 40, after=0.3), models=("slow",)) as slow,
+    ):
+        for server in (fast, slow):
+            job_id = submit(workspace, server, prompts=["v1"])
+            until_state(workspace, job_id, "finished", seconds=60)
+
+        def expected(server: FakeServer, prompt: str, **values: object) -> tuple[int | None, str]:
+            settings = {"dataset": "tiny", "endpoints": [server.base_url], "prompts": [prompt], **values}
+            found = actions.plan(workspace, "evaluate", settings)
+            return found.tokens, found.basis
+
+        tokens = {name: expected(fast, "v1", model=name)[0] or 0 for name in ("fast", "slow")}
+        assert 0 < tokens["fast"] < tokens["slow"]
+        # a prompt that one of them never saw is expected from that model's others, known by its address too
+        assert expected(slow, "baseline") == (tokens["slow"], "From 1 past run of slow.")
+        assert expected(fast, "baseline") == (tokens["fast"], "From 1 past run of fast.")
+        assert expected(fast, "v1", model="third")[0] is None
+        settings = {
+            "dataset": "tiny",
+            "endpoints": [fast.base_url, slow.base_url],
+            "prompts": ["baseline", "v1"],
+        }
+        both = actions.plan(workspace, "evaluate", settings)
+        assert both.tokens == 2 * (tokens["fast"] + tokens["slow"])
+        assert both.basis == "From 2 past runs of fast, slow."
+
+
+def test_every_way_of_sampling_reaches_the_server(
+    workspace: Workspace, tiny_dataset: TinyDataset, server: FakeServer
+) -> None:
+    tiny_dataset(n=1)
+    wanted = {"temperature": 0.7, "top_p": 0.9, "top_k": 20, "min_p": 0.05, "repetition_penalty": 1.1}
+    until_state(workspace, submit(workspace, server, **wanted), "finished", seconds=60)
+    assert {name: server.requests[-1].body[name] for name in wanted} == wanted
+    with pytest.raises(JobError, match="repetition_penalty"):
+        submit(workspace, server, repetition_penalty=float("inf"))
+
+
+def test_the_embedded_engine_serves_the_model_that_is_named_or_says_why_not(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    embedded = {"endpoints": ["embedded"], "limit": 1}
+    for model in ("", "pocket-listener", str(shipped("pocket-listener"))):
+        actions.plan(workspace, "evaluate", embedded | {"model": model})
+    with pytest.raises(JobError, match="cannot serve Qwen/Qwen3-Omni: there is no model in"):
+        actions.plan(workspace, "evaluate", embedded | {"model": "Qwen/Qwen3-Omni"})
+
+
+@pytest.mark.slow
+def test_the_embedded_engine_serves_another_folder(workspace: Workspace, tmp_path: Path) -> None:
+    copy = tmp_path / "my-listener"
+    shutil.copytree(shipped("pocket-listener"), copy)
+    settings = {"endpoints": ["embedded"], "limit": 2, "max_tokens": 100, "model": str(copy)}
+    job_id = actions.submit(workspace, "evaluate", settings)
+    view = until_state(workspace, job_id, "finished", "failed", seconds=180)
+    assert view.state == "finished", view.reason
+    endpoint = load_record(workspace, job_id).endpoint
+    assert endpoint is not None and endpoint.model == "my-listener"
 
 
 def test_a_matrix_makes_one_run_for_each_combination(

@@ -18,6 +18,7 @@ from audioreason.jobs import actions, processes
 from audioreason.jobs import rows as table
 from audioreason.jobs.endings import members_of
 from audioreason.jobs.queue import reconcile
+from audioreason.jobs.resuming import resumable
 from audioreason.jobs.rows import queue_table
 from audioreason.jobs.watch import job, list_jobs, tail_log
 from audioreason.workspace import Workspace
@@ -296,6 +297,10 @@ def test_a_folder_removed_while_its_job_runs_is_said_and_does_not_come_back(
     assert "was removed while its job ran" in view.reason
     assert all(gone(child) for child in children)
     assert not (workspace.jobs / job_id).exists()
+    assert not resumable(workspace, job_id).possible
+    if polled:
+        with pytest.raises(JobError, match="is gone, and with it what the job was to do"):
+            actions.resume(workspace, job_id)
     actions.delete(workspace, job_id)
     assert list_jobs(workspace) == []
 
@@ -337,13 +342,15 @@ def test_a_job_of_a_newer_lab_is_refused_with_a_sentence(
     if view.state == "finished":  # the blocker's own end started it, with the newer lab's kinds
         with queue_table(workspace) as connection:
             table.update(connection, newer, state="stopped")
+    else:
+        assert "of version 7, and this lab knows count up to version 1" in view.reason
+    with pytest.raises(JobError, match="of version 7, and this lab knows count up to version 1"):
         actions.resume(workspace, newer)
-        view = until_state(workspace, newer, "failed")
-    assert "of version 7, and this lab knows count up to version 1" in view.reason
     spec = workspace.jobs / newer / "job.json"
     spec.write_text(spec.read_text().replace('"format": 1', '"format": 9'))
-    actions.resume(workspace, newer)
-    assert "newer version of the lab" in until_state(workspace, newer, "failed").reason
+    with pytest.raises(JobError, match="newer version of the lab"):
+        actions.resume(workspace, newer)
+    assert job(workspace, newer).state in ("failed", "stopped")
 
 
 def test_no_key_of_the_environment_is_in_any_file(

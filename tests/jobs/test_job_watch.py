@@ -192,7 +192,10 @@ def test_every_action_is_a_command(workspace: Workspace, tmp_path: Path) -> None
     assert watched.exit_code == 1 and json.loads(watched.stdout)["state"] == "stopped"
     retried = json.loads(command(workspace, "retry", job_id, "--json").stdout)["id"]
     command(workspace, "stop", retried)
-    assert command(workspace, "show", job_id).exit_code == 0
+    shown = command(workspace, "show", job_id)
+    assert shown.exit_code == 0 and "possible" in shown.stdout
+    resume = json.loads(command(workspace, "show", job_id, "--json").stdout)["resume"]
+    assert (resume["possible"], resume["jobs"]) == (True, [job_id])
     asked = command(workspace, "delete", job_id)
     assert asked.exit_code == 1 and "This deletes the job" in asked.stderr
     gone = json.loads(command(workspace, "delete", job_id, "--yes", "--json").stdout)

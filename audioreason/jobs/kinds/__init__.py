@@ -28,7 +28,7 @@ from pydantic import BaseModel, ValidationError
 
 from audioreason.errors import JobError
 from audioreason.jobs.live import JobProgress
-from audioreason.jobs.spec import Needs
+from audioreason.jobs.spec import JobSpec, Needs
 from audioreason.workspace import Workspace
 
 KINDS_VARIABLE = "AUDIOREASON_JOB_KINDS"
@@ -86,6 +86,10 @@ def asks_nobody(spec: Any, workspace: Workspace) -> Sequence[str]:
     return ()
 
 
+def nothing_in_the_way(spec: Any, workspace: Workspace, job_id: str) -> None:
+    """The default of `Kind.check_resume`: a job can always go on."""
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of job.
@@ -106,6 +110,8 @@ class Kind:
         label: a short title from the settings; empty for the kind's.
         uses: URLs of the servers that it asks, from the settings; such a server is not stopped for another
             job while it runs. Where only `run` knows, it says so by `progress.uses`.
+        check_resume: `(settings, workspace, job id)`; raises a `LabError` if a job that stopped could not go
+            on now: what it needs is gone, or has changed since it began. Quick, starts nothing.
         preemptible: whether it gives way to others and starts again after.
         grace: seconds from SIGTERM to SIGKILL.
         about: one sentence.
@@ -122,6 +128,7 @@ class Kind:
     expand: Callable[[Any], Sequence[Any]] = one_job
     label: Callable[[Any], str] = title_of_kind
     uses: Callable[[Any, Workspace], Sequence[str]] = asks_nobody
+    check_resume: Callable[[Any, Workspace, str], None] = nothing_in_the_way
     preemptible: bool = False
     grace: float = 10.0
     about: str = ""
@@ -168,6 +175,22 @@ def find_kind(name: str) -> Kind:
         f"There is no kind of job called {name}.",
         f"Did you mean {close[0]}?" if close else f"There are: {', '.join(names)}.",
     )
+
+
+def kind_of(spec: JobSpec) -> tuple[Kind, Any]:
+    """A job's kind and its settings as that kind's model.
+
+    Raises:
+        JobError: if the kind is unknown, the settings do not fit it, or a newer lab wrote them.
+    """
+    kind = find_kind(spec.kind)
+    if spec.spec_version > kind.version:
+        raise JobError(
+            f"The settings of {spec.id} are of version {spec.spec_version}, and this lab knows"
+            f" {spec.kind} up to version {kind.version}.",
+            "Update audioreason, or submit the job again from here.",
+        )
+    return kind, kind.settings(spec.spec)
 
 
 def list_kinds() -> list[Kind]:

@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import logging
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,10 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from audioreason.errors import JobError
 from audioreason.jobs.kinds import Kind, Plan
 from audioreason.jobs.live import JobProgress, StoppedEarly
-from audioreason.workspace import Workspace
+from audioreason.jobs.past import Asked
+from audioreason.workspace import Workspace, shipped
 
 if TYPE_CHECKING:
     from audioreason.inference.endpoint import Endpoint, Sampling
+    from audioreason.prompts import Prompt
 
 log = logging.getLogger("audioreason.jobs")
 
@@ -75,8 +78,13 @@ class EvaluateSpec(BaseModel):
     )
     top_p: float | None = Field(default=None, gt=0, le=1, title="Top p", json_schema_extra={"advanced": True})
     top_k: int | None = Field(default=None, ge=-1, title="Top k", json_schema_extra={"advanced": True})
+    min_p: float | None = Field(default=None, ge=0, le=1, title="Min p", json_schema_extra={"advanced": True})
     repetition_penalty: float | None = Field(
-        default=None, gt=0, title="Repetition penalty", json_schema_extra={"advanced": True}
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        title="Repetition penalty",
+        json_schema_extra={"advanced": True},
     )
     limit: int | None = Field(
         default=None,
@@ -88,7 +96,7 @@ class EvaluateSpec(BaseModel):
     model: str = Field(
         default="",
         title="Model",
-        description="Its name at the endpoint; empty takes the endpoint's own.",
+        description="Its name at the endpoint, or a folder for the embedded engine; may be empty.",
         json_schema_extra={"advanced": True},
     )
     concurrency: int = Field(
@@ -135,13 +143,12 @@ def run(spec: EvaluateSpec, workspace: Workspace, progress: JobProgress) -> dict
     """Make the run, or continue it; its id is the job's."""
     from audioreason.evaluate import evaluate
     from audioreason.items import load_dataset
-    from audioreason.prompts import load_prompt
     from audioreason.runs.record import run_folder, run_status
     from audioreason.runs.report import score_report
 
     if len(expand(spec)) != 1:
         raise JobError("A job evaluates one combination; a matrix is submitted as a parent with children.")
-    prompt = load_prompt(spec.prompts[0], [workspace.prompts])
+    prompt = _prompt(spec, workspace, progress.job_id)
     dataset = load_dataset(workspace, spec.dataset)
     folder = run_folder(workspace, progress.job_id)
     with _endpoint(workspace, spec, progress) as endpoint:
@@ -200,7 +207,8 @@ def plan(spec: EvaluateSpec, workspace: Workspace) -> Plan:
     if None in endpoints and len(expand(spec)) > 1:
         notes.append("Each run starts an engine of its own; with a serve job they would share one.")
     per_run = sum(counts) * spec.samples * len(set(spec.seeds))
-    expected = expect(workspace, prompts, [e.model if e else None for e in endpoints], per_run)
+    asked = [_asked(endpoint, spec.model) for endpoint in endpoints]
+    expected = expect(workspace, prompts, asked, per_run)
     return Plan(
         items=sum(counts),
         requests=per_run * len(prompts) * len(endpoints),
@@ -211,6 +219,53 @@ def plan(spec: EvaluateSpec, workspace: Workspace) -> Plan:
     )
 
 
+def _asked(endpoint: Endpoint | None, model: str) -> Asked:
+    """Whose past runs tell how long this takes; an endpoint of no named model is known by its address."""
+    if endpoint is None:
+        return Asked((_embedded(model) or shipped("pocket-listener")).name)
+    return Asked(endpoint.model, endpoint.base_url)
+
+
+def check_resume(spec: EvaluateSpec, workspace: Workspace, job_id: str) -> None:
+    """A run goes on with its own prompt, about the items that it began with, asking the same model.
+
+    Raises:
+        LabError: if the endpoint, the dataset or the prompt is gone, or another than when the run began.
+    """
+    from audioreason.items import load_dataset
+    from audioreason.prompts import load_prompt
+    from audioreason.runs.record import load_record, run_folder
+
+    endpoint = _named(workspace, spec.endpoints[0], spec.model)
+    dataset = load_dataset(workspace, spec.dataset)
+    if not run_folder(workspace, job_id).exists():
+        load_prompt(spec.prompts[0], [workspace.prompts])
+        return
+    stored = load_record(workspace, job_id)
+    if stored.dataset.hash != dataset.info.hash:
+        raise JobError(
+            f"The dataset {spec.dataset} has changed since this run began, so its answers would not belong"
+            " together.",
+            "Retry asks about the dataset as it is now.",
+        )
+    before = stored.endpoint.model if stored.endpoint else ""
+    if endpoint is not None and endpoint.model and before and endpoint.model != before:
+        raise JobError(
+            f"This run began with the model {before}, and {endpoint.name} has {endpoint.model} now.",
+            f"Serve {before} there again, or retry with the other model.",
+        )
+
+
+def _prompt(spec: EvaluateSpec, workspace: Workspace, run_id: str) -> Prompt:
+    """The prompt of the run that goes on, whatever has become of its file since; else as it is now."""
+    from audioreason.prompts import Prompt, load_prompt
+    from audioreason.runs.record import load_record, run_folder
+
+    if run_folder(workspace, run_id).exists() and (stored := load_record(workspace, run_id).prompt):
+        return Prompt(name=stored.name, system=stored.system, user=stored.user, sections=stored.sections)
+    return load_prompt(spec.prompts[0], [workspace.prompts])
+
+
 def _sampling(spec: EvaluateSpec) -> Sampling:
     from audioreason.inference.endpoint import Sampling
 
@@ -218,6 +273,7 @@ def _sampling(spec: EvaluateSpec) -> Sampling:
         temperature=spec.temperature,
         top_p=spec.top_p,
         top_k=spec.top_k,
+        min_p=spec.min_p,
         repetition_penalty=spec.repetition_penalty,
         max_tokens=spec.max_tokens,
         samples=spec.samples,
@@ -228,12 +284,13 @@ def _named(workspace: Workspace, name: str, model: str) -> Endpoint | None:
     """The endpoint meant by a name; None for the embedded model.
 
     Raises:
-        JobError: if there is none of that name.
+        JobError: if there is none of that name, or no model for the embedded engine.
         EndpointError: if it is a URL that cannot be used.
     """
     from audioreason.inference.endpoint import Endpoint, default_endpoint, load_endpoints
 
     if name == EMBEDDED:
+        _embedded(model)
         return None
     if name == DEFAULT_ENDPOINT:
         found = default_endpoint(workspace)
@@ -257,8 +314,25 @@ def _endpoint(workspace: Workspace, spec: EvaluateSpec, progress: JobProgress) -
     from audioreason.engines.launch import start_engine
 
     progress.phase("engine")
-    with start_engine(allowed_media=[workspace.root], say=log.info) as endpoint:
+    with start_engine(_embedded(spec.model), allowed_media=[workspace.root], say=log.info) as endpoint:
         yield endpoint
+
+
+def _embedded(model: str) -> Path | None:
+    """The folder of the model that the embedded engine is to serve; None for the Pocket Listener.
+
+    Raises:
+        JobError: if there is no model in it.
+    """
+    if model in ("", shipped("pocket-listener").name):
+        return None
+    folder = Path(model).expanduser().resolve()
+    if not (folder / "config.json").is_file():
+        raise JobError(
+            f"The embedded engine cannot serve {model}: there is no model in {folder}.",
+            "Name a folder that holds config.json and weights, or an endpoint that has the model.",
+        )
+    return folder
 
 
 _PAPER = {"dataset": "mmar", "temperature": 0.1, "max_tokens": 10_000, "samples": 1}
@@ -273,6 +347,7 @@ KIND = Kind(
     expand=expand,
     label=label,
     uses=uses,
+    check_resume=check_resume,
     presets={
         "soundcheck, structured": {},
         "quick look": {"splits": ["explore"], "limit": 32},

@@ -112,7 +112,8 @@ def run(spec: ServeSpec, workspace: Workspace, progress: JobProgress) -> dict[st
         # not if somebody has given the name to another server meanwhile
         if any(e.name == spec.name and e.base_url == endpoint.base_url for e in load_endpoints(workspace)):
             remove_endpoint(workspace, spec.name)
-    raise StoppedEarly(f"The server was stopped; it had been restarted {restarts} times." if restarts else "")
+    times = "once" if restarts == 1 else f"{restarts} times"
+    raise StoppedEarly(f"The server was stopped; it had been restarted {times}." if restarts else "")
 
 
 def local_command(spec: ServeSpec, workspace: Workspace, model: str, port: int) -> list[str]:
@@ -159,6 +160,18 @@ def plan(spec: ServeSpec, workspace: Workspace) -> Plan:
     return Plan(checks=tuple(checks))
 
 
+def check_resume(spec: ServeSpec, workspace: Workspace, job_id: str) -> None:
+    """A server can start again if its program, model and adapter are there.
+
+    Raises:
+        JobError: if one of them is not.
+    """
+    if spec.engine == "vllm":
+        vllm_command(spec, _model_name(spec), spec.port, media_folder(workspace))
+    else:
+        local_command(spec, workspace, _model_name(spec), spec.port)
+
+
 def needs(spec: ServeSpec) -> Needs:
     """Its GPUs. No CPU slot: a server mostly waits, and must not keep those who ask it from starting."""
     return Needs(
@@ -196,6 +209,7 @@ KIND = Kind(
     plan=plan,
     needs=needs,
     label=label,
+    check_resume=check_resume,
     preemptible=True,
     grace=25.0,
     presets={
