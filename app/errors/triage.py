@@ -35,6 +35,9 @@ def triage(now: Address, run: Mapping[str, Any], part: str, whole: Overview, wit
         with middle:
             st.markdown(f"{plain(error.message)} :gray[{plain(error.hint)}]")
         return
+    if found.total and not found.rows:  # the list has become shorter than the page in the address
+        address.go(page=-(-found.total // PAGE))
+        st.rerun()
     listed = _listed(now, run, found)
     with middle:
         _head(now, run, part, without, found, whole)

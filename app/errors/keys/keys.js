@@ -103,6 +103,7 @@ class Bar {
   }
 
   step(by) {
+    if (this.log.some((step) => step.do === "page")) return; // the next page is on its way
     const to = this.at + by, { places, before, after } = this.data;
     if (to >= 0 && to < places.length) return this.open(...places[to]);
     if (to < 0 ? before && this.at >= 0 : after) this.push({ do: "page", by });
