@@ -161,7 +161,7 @@ def paper_as(table: PaperTable, format: Format) -> str:
 def to_csv(frame: pd.DataFrame) -> str:
     """A table as CSV; text that a spreadsheet would run as a formula gets a leading apostrophe."""
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\r\n")
+    writer = csv.writer(buffer, lineterminator="\n")  # as a terminal and a diff want it
     writer.writerow(frame.columns)
     for row in records(frame):
         writer.writerow(["" if value is None else _safe(value) for value in row.values()])

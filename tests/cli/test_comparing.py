@@ -36,6 +36,7 @@ def test_every_form_of_a_comparison_has_the_same_numbers(
     assert chart.read_text().startswith("<svg")
 
     rows = list(csv.DictReader(io.StringIO(program("compare", "before", "after", "--csv").stdout)))
+    assert rows[1]["small"] == ""  # the last column, with nothing of the line's end in it
     assert float(rows[1]["difference"]) == pair["difference"]["mean"]
     assert float(rows[1]["difference_low"]) == pair["difference"]["low"]
     assert shown in program("compare", "before", "after", "--markdown").stdout
