@@ -37,6 +37,11 @@ def errors(
     ] = None,
     group: Annotated[str | None, typer.Option(help="Only this group.")] = None,
     tag: Annotated[str | None, typer.Option(help="List only predictions with this tag.")] = None,
+    cue: Annotated[
+        Literal["mentioned", "not mentioned", "contradicted"] | None,
+        typer.Option(help="List only predictions whose HEARD does this to the clip's events."),
+    ] = None,
+    cues: Annotated[bool, typer.Option(help="Count what HEARD makes of the clips' events.")] = False,
     split: Annotated[str | None, typer.Option(help="Only this part of the items, e.g. explore.")] = None,
     confused: Annotated[bool, typer.Option(help="List what is taken for what.")] = False,
     without_errata: Annotated[bool, typer.Option(help="Leave out items marked wrong or ambiguous.")] = False,
@@ -58,12 +63,19 @@ def errors(
         pairs = [vars(one) for one in explorer.confusions(catalog, run, split, left_out)]
         either(json, pairs, lambda: _print_confusions(pairs))
         return
-    if outcome is not None or tag is not None:
+    if cues:
+        counted = _cue_counts(workspace, run)
+        either(json, counted, lambda: _print_cues(counted))
+        return
+    if outcome is not None or tag is not None or cue is not None:
         where: dict[str, Any] = {"outcome": (outcome,)} if outcome else {}
         if group is not None:
             where[_filterable(by)] = (group,)
         if tag is not None:
             where["only"] = explorer.tagged(book, run, tag)
+        if cue is not None:
+            having = _cues(workspace, run).having(cue)
+            where["only"] = tuple(sorted(set(having) & set(where.get("only", having))))
         if split is not None:
             where["part"] = (split,)
         page = explorer.find(catalog, Filter(runs=(run,), without=left_out, **where), limit=limit)
@@ -84,6 +96,47 @@ def errors(
     if group is not None:
         table = [row for row in table if row["group"] == group]
     either(json, table, lambda: _print_groups(table))
+
+
+def _cues(workspace: Workspace, run: str) -> Any:
+    from audioreason.review import run_cues
+
+    found = run_cues(workspace, run)
+    if found.why_not:
+        raise RunError(found.why_not)
+    return found
+
+
+def _cue_counts(workspace: Workspace, run: str) -> dict[str, Any]:
+    from audioreason.review import CUE_OUTCOMES, MEASURED
+
+    found = _cues(workspace, run)
+    return {
+        "n": len(found.rows),
+        "outcomes": {
+            name: {
+                "n": len(found.having(name)),
+                "precision": MEASURED.by[name][0],
+                "recall": MEASURED.by[name][1],
+            }
+            for name in CUE_OUTCOMES
+        },
+        "kappa": MEASURED.kappa,
+        "labelled": MEASURED.traces,
+        "caution": found.caution,
+    }
+
+
+def _print_cues(counted: dict[str, Any]) -> None:
+    emit_table(
+        ("HEARD", "predictions", "precision", "recall"),
+        [
+            (name, row["n"], f"{row['precision']:.2f}", f"{row['recall']:.2f}")
+            for name, row in counted["outcomes"].items()
+        ],
+        right=("predictions", "precision", "recall"),
+    )
+    remark(f"Kappa {counted['kappa']:.2f} on {counted['labelled']} labelled traces. {counted['caution']}")
 
 
 def _by(catalog: Any, run: str, by: str, split: str | None) -> list[dict[str, Any]]:

@@ -78,3 +78,9 @@ def test_a_mistake_is_one_sentence(program: Program, run: str) -> None:
         (("errors", "r", "--outcome", "wrong", "--by", "family", "--group", "x"), "cannot be listed by"),
     ):
         assert words in program(*arguments, status=1).stderr
+
+
+def test_a_run_without_heard_says_why_it_has_no_cues(program: Program, run: str) -> None:
+    for arguments in (("--cues",), ("--cue", "contradicted")):
+        refused = program("errors", run, *arguments, status=1)
+        assert "HEARD" in refused.stderr
