@@ -12,6 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from audioreason.errors import RunError
+from audioreason.stats import wilson
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -177,8 +178,6 @@ def _with_intervals(frame: pd.DataFrame, count: str) -> pd.DataFrame:
     Over several samples the count is rounded: an item's mean varies less than a single sample does, so the
     interval errs on the wide side.
     """
-    from audioreason.stats import wilson  # scipy takes a second, and most commands need no interval
-
     interval = cache(wilson)  # many groups share their counts
     for score in ("strict", "official"):
         bounds = [

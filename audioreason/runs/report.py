@@ -15,6 +15,7 @@ from audioreason.errors import RunError
 from audioreason.runs.derive import Scored, scored
 from audioreason.runs.record import load_record, run_folder, run_status
 from audioreason.runs.storage import read_parquet
+from audioreason.stats import wilson
 from audioreason.workspace import Workspace
 
 # the report's name of a group (MMAR's word) -> column of items.parquet
@@ -115,8 +116,6 @@ def _mean(values: Iterable[bool | None]) -> float | None:
 def _accuracy(
     rated: Sequence[_ItemScore], n: int, value: Callable[[_ItemScore], float | None]
 ) -> dict[str, Any]:
-    from audioreason.stats import wilson  # scipy takes a second to import
-
     total = sum(value(score) or 0.0 for score in rated)
     correct = int(total) if total == int(total) else total
     return {

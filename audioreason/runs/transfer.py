@@ -241,5 +241,6 @@ def _prediction(where: str, value: Any) -> Prediction:
 
 def _remark(ids: tuple[str, ...], sentence: str) -> Iterator[str]:
     if ids:
-        named = ", ".join(ids[:_SHOWN]) + (", ..." if len(ids) > _SHOWN else "")
+        rest = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
+        named = ", ".join(ids[:_SHOWN]) + rest
         yield f"{len(ids)} {sentence}: {named}."
