@@ -11,6 +11,7 @@ from app.navigation import page
 from app.session import plain
 from app.theme import palette
 from audioreason.jobs.actions import delete, resume, retry, stop, what_goes
+from audioreason.jobs.resuming import resumable
 from audioreason.jobs.watch import JobView
 
 _MOST_CHARTS = 4
@@ -46,9 +47,8 @@ def _actions(view: JobView) -> None:
         if st.button("Stop at once" if at_once else "Stop", key="job_stop"):
             act(stop, space, view.id, now=at_once)
             st.rerun()
-    elif view.state != "finished" and st.button("Resume", key="job_resume"):
-        act(resume, space, view.id)
-        st.rerun()
+    elif view.state != "finished":
+        _resume(view)
     if view.over and view.parent is None and st.button("Retry", key="job_retry", type="tertiary"):
         again = act(retry, space, view.id)
         if again is not None:
@@ -61,6 +61,18 @@ def _actions(view: JobView) -> None:
         st.switch_page(page("compare"), query_params={"runs": ",".join(view.runs)})
     if view.parent is None:
         _delete(view)
+
+
+def _resume(view: JobView) -> None:
+    """Resume, where that can help; else it says why not."""
+    space = session.workspace()
+    can = act(resumable, space, view.id)
+    if can is None:
+        return
+    why = plain(f"{can.why} {can.hint}".strip()) or None
+    if st.button("Resume", key="job_resume", disabled=not can.possible, help=why):
+        act(resume, space, view.id)
+        st.rerun()
 
 
 def _delete(view: JobView) -> None:
