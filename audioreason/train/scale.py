@@ -46,6 +46,7 @@ from audioreason.train.loop import Run, learn, make_optimizer, recompute
 from audioreason.train.merge import merge
 from audioreason.train.preflight import estimate
 from audioreason.train.recipe import Recipe
+from audioreason.train.state import Standing, load_state, save_state
 
 FULL = PocketShape(
     vocab=152_064, hidden=2048, layers=48, heads=32, kv_heads=4, head_dim=128, experts=128,
@@ -193,11 +194,19 @@ def measure_training(
         found[f"times_original_{name}"] = round(
             found["samples_per_second"] / found[f"original_{name}_samples_per_second"], 2
         )
+    record = AdapterRecord(base="random", fingerprint="random", quantize="nf4", step=steps)
+    record.data["digest"] = ""
+    state = out / "state.pt"
+    save_state(state, recipe, record, factors, run.optimizer, Standing(step=steps))
+    run.optimizer = make_optimizer(run.parameters, recipe, device)
+    load_state(state, recipe, record, factors, run.optimizer)
+    found["state_gb"] = round(state.stat().st_size / 1e9, 3)
+    state.unlink()
+    found["resumed_losses"] = [round(learn(run, steps + more)[0], 4) for more in range(2)]
     model.eval()
     probe = collate(rows[:2], [heard.get(row) for row in rows[:2]], shape.hidden).to(model.device)
     before = _logits(model, probe, pad)
     folder = out / "adapter"
-    record = AdapterRecord(base="random", fingerprint="random", quantize="nf4", step=steps)
     save_adapter(model, recipe.lora, folder, record)
     found["adapter_gb"] = round((folder / "adapter_model.safetensors").stat().st_size / 1e9, 3)
     del model, factors
