@@ -10,6 +10,7 @@ import orjson
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from audioreason.inference.endpoint import Endpoint, remove_endpoint, save_endpoint
 from audioreason.jobs.actions import delete, submit, wait_until_over
 from audioreason.jobs.watch import job, list_jobs
 from audioreason.runs.record import run_folder
@@ -162,3 +163,16 @@ def test_a_matrix_leads_to_its_parts_and_a_part_to_its_run(page: Page, lab: Lab)
     page.get_by_role("button", name="Open run").click()
     page.wait_for_url("**/errors?run=*")
     expect(page.get_by_text("mipro-v1").first).to_be_visible()
+
+
+def test_resume_is_offered_where_it_can_help_alone(page: Page, lab: Lab) -> None:
+    save_endpoint(lab.workspace, Endpoint(name="nobody", base_url=f"http://127.0.0.1:{closed_port()}/v1"))
+    job_id = submit(lab.workspace, "evaluate", {"dataset": "bells", "endpoints": ["nobody"]})
+    assert wait_until_over(lab.workspace, job_id, 60)
+    page.goto(lab.address("jobs", job=job_id), wait_until="domcontentloaded")
+    expect(page.get_by_role("button", name="Resume")).to_be_enabled()
+    remove_endpoint(lab.workspace, "nobody")
+    page.reload(wait_until="domcontentloaded")
+    expect(page.get_by_role("button", name="Resume")).to_be_disabled()
+    page.locator(".st-key-job_resume").hover()
+    expect(page.get_by_text("There is no endpoint named nobody.")).to_be_visible()
