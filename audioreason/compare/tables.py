@@ -211,7 +211,10 @@ def span(low: float | None, high: float | None, show: Callable[[float | None], s
 
 
 def _safe(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
+    if not isinstance(value, str):
+        return value
+    one_end = value.replace("\r\n", "\n").replace("\r", "\n")  # which the writer quotes; it does not quote \r
+    return f"'{one_end}" if value.startswith(_FORMULA_STARTS) else one_end
 
 
 def _markdown(text: str) -> str:
