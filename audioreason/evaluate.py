@@ -6,10 +6,12 @@ order of the steps; how each is done belongs to the room that does it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,7 @@ def evaluate(
     *,
     split: str | None = None,
     limit: int | None = None,
+    item_ids: Sequence[str] | None = None,
     run_id: str | None = None,
     resume: bool = False,
     seed: int = 0,
@@ -75,6 +78,8 @@ def evaluate(
     that `resume` continues; so does a crash. With `resume`, the run `run_id` continues with what has no
     answer yet, errors included, if its recipe is the same.
 
+    `item_ids` asks about these items of the split alone, in the dataset's order; the record names them.
+
     An item whose clip is missing or broken is not asked: it gets an error of kind `no_clip` or `bad_clip`.
     `allow_missing_audio` asks about items without a clip all the same, by text alone.
 
@@ -86,6 +91,7 @@ def evaluate(
         The run's record; `run_status` tells whether it finished.
 
     Raises:
+        ItemError: if the dataset has no such split, or the split no such item; nothing was sent.
         PromptError: if the prompt cannot be rendered for some item; nothing was sent.
         EndpointError: if the server is not there or takes no audio; nothing was sent.
         RunError: if the id is taken, another process writes the run, its recipe differs, or the server
@@ -99,7 +105,10 @@ def evaluate(
         load_record(workspace, run_id)
         items: Sequence[Item] = read_items(run_folder(workspace, run_id))
     else:
-        items = _as_asked(split_items(dataset, split)[:limit], permutation, ablation)
+        if run_id is not None:
+            check_free(workspace, run_id)
+        chosen = choose_items(dataset, split, item_ids)[:limit]
+        items = _as_asked(chosen, permutation, ablation)
     rendered = {item.id: render_for(prompt, item) for item in items}
     hears = ablation != "text" and any(item.audio_path is not None for item in items)
     endpoint = _ready(endpoint, workspace.cache / "clips", hears)
@@ -111,6 +120,7 @@ def evaluate(
         dataset=dataset_ref(dataset),
         split=split,
         limit=limit,
+        item_ids=None if item_ids is None else tuple(sorted(set(item_ids))),
         prompt=prompt_ref(prompt),
         endpoint=endpoint_ref(endpoint),
         sampling=sampling,
@@ -186,6 +196,64 @@ def _as_asked(items: Sequence[Item], permutation: int | None, ablation: Ablation
     if permutation:
         items = [reordered(item, permutation) for item in items]
     return swapped(items) if ablation == "swap" else items
+
+
+def choose_items(
+    dataset: Dataset, split: str | None, item_ids: Sequence[str] | None = None
+) -> tuple[Item, ...]:
+    """The items of a split (None: all), or those of them that are named, in the dataset's order.
+
+    Raises:
+        ItemError: if there is no such split, none is named, or one that is named is not in it.
+    """
+    items = split_items(dataset, split)
+    if item_ids is None:
+        return items
+    wanted = set(item_ids)
+    there = {item.id for item in items}
+    if missing := sorted(wanted - there):
+        where = f"The split {split} of the dataset" if split else "The dataset"
+        close = get_close_matches(missing[0], there, n=1)
+        raise ItemError(
+            f"{where} {dataset.info.name} has no item {missing[0]}"
+            + (f", nor {len(missing) - 1} others that are named." if len(missing) > 1 else "."),
+            f"Did you mean {close[0]}?" if close else "",
+        )
+    if not wanted:
+        raise ItemError("No item is named.", "Name at least one, or leave the choice out to ask about all.")
+    return tuple(item for item in items if item.id in wanted)
+
+
+def read_item_ids(text: str) -> tuple[str, ...]:
+    """Item ids as a person gives them: separated by commas, or a file with one a line or a JSON list.
+
+    Raises:
+        ItemError: if the file cannot be read as such.
+    """
+    path = Path(text).expanduser()
+    if "," in text or not path.is_file():
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    try:
+        raw = path.read_text(encoding="utf-8")
+        named = json.loads(raw) if raw.lstrip().startswith("[") else raw.splitlines()
+        if not all(isinstance(one, str) for one in named):
+            raise ValueError("not a list of texts")
+    except (OSError, ValueError) as error:
+        raise ItemError(f"{path} cannot be read as item ids ({error}).", "Write one id a line.") from error
+    return tuple(one.strip() for one in named if one.strip())
+
+
+def check_free(workspace: Workspace, run_id: str) -> None:
+    """See that a new run can have this id, before anything slow is started for it.
+
+    Raises:
+        RunError: if it is taken, or cannot be an id.
+    """
+    if run_folder(workspace, run_id).exists():
+        raise RunError(
+            f"There is a run {run_id} already.",
+            "Continue it with --resume, or choose another id with --run-id.",
+        )
 
 
 def render_for(prompt: Prompt, item: Item) -> Rendered:

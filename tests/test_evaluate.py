@@ -5,16 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from audioreason import evaluate as evaluate_module
-from audioreason.errors import EndpointError, PromptError, RunError
-from audioreason.evaluate import evaluate, render_for
+from audioreason.errors import EndpointError, ItemError, PromptError, RunError
+from audioreason.evaluate import evaluate, read_item_ids, render_for
 from audioreason.inference.endpoint import Endpoint, Sampling
 from audioreason.inference.runner import Retries, run_batch
 from audioreason.inference.seeds import sample_seed
 from audioreason.items import Dataset, load_dataset
+from audioreason.items.splits import split_items
 from audioreason.progress import Quiet
 from audioreason.prompts import Prompt
 from audioreason.runs import Prediction, load_record, run_folder, run_status, score_report
@@ -125,6 +127,65 @@ def test_split_limit_and_samples(workspace: Workspace, tiny_dataset: TinyDataset
     assert [p.sample for p in found] == [0, 1, 2, 0, 1, 2]
     assert len({p.seed for p in found}) == 6
     assert score_report(workspace, "r", split="explore")["n"] == 2
+
+
+def test_chosen_items_are_part_of_the_recipe(
+    workspace: Workspace, tiny_dataset: TinyDataset, server: FakeServer
+) -> None:
+    dataset = tiny_dataset(n=12, kind="benchmark")
+    explore = [item.id for item in split_items(dataset, "explore")]
+    chosen = [explore[4], explore[1], explore[1]]
+    record = evaluate(
+        workspace, dataset, PROMPT, server.endpoint, FAST, split="explore", item_ids=chosen, run_id="pins"
+    )
+    assert record.item_ids == tuple(sorted(set(chosen))) and record.n_items == 2
+    stored = load_record(workspace, "pins")
+    assert (stored.split, stored.dataset.size, stored.item_ids) == ("explore", 12, record.item_ids)
+    assert {p.item_id for p in predictions(workspace, "pins")} == set(chosen)
+    assert score_report(workspace, "pins")["n"] == 2
+    again = partial(evaluate, workspace, dataset, PROMPT, server.endpoint, FAST, resume=True, run_id="pins")
+    again(split="explore", item_ids=chosen)
+    with pytest.raises(RunError, match=r"choice of items was 2 items \(\w{8}\) and is now unset"):
+        again(split="explore")
+    with pytest.raises(RunError, match="choice of items was 2 items"):
+        again(split="explore", item_ids=explore[:2])
+
+
+def test_items_that_are_not_there_are_named_before_anything_is_sent(
+    workspace: Workspace, tiny_dataset: TinyDataset, server: FakeServer
+) -> None:
+    dataset = tiny_dataset(n=12, kind="benchmark")
+    sealed = split_items(dataset, "sealed")[0].id
+    ask = partial(evaluate, workspace, dataset, PROMPT, server.endpoint, FAST, run_id="pins")
+    with pytest.raises(ItemError, match=f"split explore of the dataset tiny has no item {sealed}"):
+        ask(split="explore", item_ids=[sealed])
+    with pytest.raises(ItemError, match="has no item nothing, nor 1 others"):
+        ask(item_ids=["nothing", "others", sealed])
+    with pytest.raises(ItemError, match="No item is named"):
+        ask(item_ids=[])
+    assert not server.requests and not run_folder(workspace, "pins").exists()
+
+
+def test_a_taken_id_fails_before_the_server_is_asked(
+    workspace: Workspace, tiny_dataset: TinyDataset, server: FakeServer
+) -> None:
+    dataset = tiny_dataset(n=1)
+    evaluate(workspace, dataset, PROMPT, server.endpoint, FAST, run_id="mine")
+    nobody = Endpoint(name="nobody", base_url=f"http://127.0.0.1:{closed_port()}/v1", model="m")
+    with pytest.raises(RunError, match="There is a run mine already"):
+        evaluate(workspace, dataset, PROMPT, nobody, FAST, run_id="mine")
+
+
+def test_item_ids_come_with_commas_or_from_a_file(tmp_path: Path) -> None:
+    assert read_item_ids(" a-1, b ,,") == ("a-1", "b")
+    assert read_item_ids("only") == ("only",)
+    lines, listed = tmp_path / "ids.txt", tmp_path / "ids.json"
+    lines.write_text("a-1\n\n b \n")
+    listed.write_text('["a-1", "b"]')
+    assert read_item_ids(str(lines)) == read_item_ids(str(listed)) == ("a-1", "b")
+    listed.write_text("[1, 2]")
+    with pytest.raises(ItemError, match="cannot be read as item ids"):
+        read_item_ids(str(listed))
 
 
 def test_items_without_a_clip_are_errors_unless_text_is_allowed(

@@ -88,6 +88,9 @@ def evaluate(
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 10_000,
     concurrency: Annotated[int, typer.Option(min=1, help="Most requests in flight.")] = 64,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N items.")] = None,
+    items: Annotated[
+        str | None, typer.Option(help="Only these items: ids with commas, or a file with one a line.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Each seed gives other samples of the same items.")] = 0,
     permute: Annotated[
         int | None,
@@ -106,10 +109,9 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Ask a model about every item of a dataset and keep the answers as a run."""
+    from audioreason.evaluate import check_free, choose_items, evaluate_orders
     from audioreason.evaluate import evaluate as run_evaluation
-    from audioreason.evaluate import evaluate_orders
     from audioreason.items import load_dataset
-    from audioreason.items.splits import split_items
     from audioreason.prompts import load_prompt
     from audioreason.runs import load_record, score_report
 
@@ -125,12 +127,16 @@ def evaluate(
         template = load_prompt(prompt, [workspace.prompts])
     sampling = _sampling(given)
     data = load_dataset(workspace, given["dataset"])
-    split_items(data, given["split"])  # an engine takes seconds to start: a wrong name should not wait for it
+    # an engine takes seconds to start: a wrong name should not wait for it
+    choose_items(data, None if given["split"] == "full" else given["split"], given["item_ids"])
+    if first is not None and not resume:
+        check_free(workspace, first)
     earlier = stored.endpoint if stored else None
     with endpoint_for(workspace, endpoint, model, earlier) as server, terminal_progress() as progress:
         options: dict[str, Any] = {
             "split": None if given["split"] == "full" else given["split"],
             "limit": given["limit"],
+            "item_ids": given["item_ids"],
             "run_id": run_id,
             "resume": resume,
             "seed": given["seed"],
@@ -184,17 +190,22 @@ def _typed(context: typer.Context, name: str) -> bool:
 
 def _settings(context: typer.Context, stored: RunRecord | None) -> dict[str, Any]:
     """The options of `eval`; a run that is resumed gives those that were not typed."""
+    from audioreason.evaluate import read_item_ids
+
+    named = context.params["items"]
+    params = context.params | {"item_ids": None if named is None else read_item_ids(named)}
     if stored is None:
-        return dict(context.params)
+        return params
     recipe: dict[str, Any] = {
         "dataset": stored.dataset.name,
         "split": stored.split or "full",
         "limit": stored.limit,
+        "item_ids": params["item_ids"] if _typed(context, "items") else stored.item_ids,
         "seed": stored.seed,
         "ablate": stored.ablation,
         **(stored.sampling.model_dump() if stored.sampling else {}),
     }
-    return context.params | {name: value for name, value in recipe.items() if not _typed(context, name)}
+    return params | {name: value for name, value in recipe.items() if not _typed(context, name)}
 
 
 def _sampling(given: dict[str, Any]) -> Sampling:

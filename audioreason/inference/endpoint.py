@@ -117,7 +117,7 @@ class Sampling(BaseModel):
     top_p: float | None = Field(default=None, gt=0, le=1)
     top_k: int | None = Field(default=None, ge=-1)
     min_p: float | None = Field(default=None, ge=0, le=1)
-    repetition_penalty: float | None = Field(default=None, gt=0)
+    repetition_penalty: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     max_tokens: int = Field(default=10_000, ge=1)
     samples: int = Field(default=1, ge=1)
 

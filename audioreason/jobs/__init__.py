@@ -12,8 +12,9 @@ local      start a worker on this machine              worker     what runs a jo
 live       the Progress of a job                       logs       the end of a log, metrics
 supervise  keep a server running                       vllm       its command and preflight
 sizes      bytes of a model                            past       what past runs took
-machine    GPUs and CPU slots                          redact     no key in any file
-sieve      what writes the log             endings    how a job ended
+machine    GPUs and CPU slots                          endpoints  whom an evaluation asks
+redact     no key in any file                          sieve      what writes the log
+endings    how a job ended
 
 SQLite owns order, the lock owns life, state.json owns progress. Import from the modules: a worker starts
 with what it needs alone.

@@ -5,6 +5,7 @@ Knows what a run is and where its files are; knows nothing about writing predict
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import platform
 import re
@@ -83,7 +84,8 @@ class RunRecord(BaseModel):
     """`run.json`: everything that is needed to ask the same questions again.
 
     `split` is None for the whole dataset; `prompt`, `endpoint` and `sampling` are None where nobody knows
-    them (an import). `n_items` counts the items of this run. Status is not stored: see `run_status`.
+    them (an import). `item_ids` are the items where somebody chose them one by one, None for the whole
+    split. `n_items` counts the items of this run. Status is not stored: see `run_status`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -94,6 +96,7 @@ class RunRecord(BaseModel):
     dataset: DatasetRef
     split: str | None = None
     limit: int | None = None
+    item_ids: tuple[str, ...] | None = None
     prompt: PromptRef | None = None
     endpoint: EndpointRef | None = None
     sampling: Sampling | None = None
@@ -276,6 +279,7 @@ def _recipe(record: RunRecord) -> list[tuple[str, Any]]:
         ("dataset hash", record.dataset.hash),
         ("split", record.split or "full"),
         ("limit", record.limit),
+        ("choice of items", _named(record.item_ids)),
         ("prompt version", record.prompt.version if record.prompt else None),
         ("model", record.endpoint.model if record.endpoint else None),
         *sampling.items(),
@@ -284,6 +288,13 @@ def _recipe(record: RunRecord) -> list[tuple[str, Any]]:
         ("ablation", record.ablation),
         ("number of items", record.n_items),
     ]
+
+
+def _named(item_ids: tuple[str, ...] | None) -> str | None:
+    """A name for these items, short enough for a sentence."""
+    if item_ids is None:
+        return None
+    return f"{len(item_ids)} items ({hashlib.sha256(chr(10).join(item_ids).encode()).hexdigest()[:8]})"
 
 
 def _shown(value: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -63,6 +64,32 @@ def test_every_option_arrives_and_the_report_counts_each_item_once(
     assert {body["model"] for body in bodies} == {"b"}
     assert len(bodies) == 10 and len({body["seed"] for body in bodies}) == 10
     assert server.most_in_flight <= 3
+
+
+def test_chosen_items_are_asked_about_alone_and_a_resume_remembers_them(
+    program: Program, tiny_dataset: TinyDataset, tmp_path: Path
+) -> None:
+    ids = [item.id for item in tiny_dataset(n=8).items]
+    (tmp_path / "pinned.txt").write_text("\n".join(ids[2:5]))
+    with FakeServer(Text("ANSWER: one")) as server:
+        ask = ("eval", "--dataset", "tiny", "--endpoint", server.base_url, "--run-id", "pins")
+        report = strict_json(program(*ask, "--items", str(tmp_path / "pinned.txt"), "--json").stdout)
+        assert (report["n"], len(chats(server))) == (3, 3)
+        program("eval", "--run-id", "pins", "--resume")
+        assert len(chats(server)) == 3
+        refused = program("eval", "--run-id", "pins", "--resume", "--items", ids[0], status=1)
+        assert "choice of items" in refused.stderr
+        assert ids[0] in program(*ask[:-1], "other", "--items", f"{ids[0]}x", status=1).stderr
+
+
+def test_a_taken_run_id_fails_before_an_engine_is_started(
+    program: Program, tiny_dataset: TinyDataset
+) -> None:
+    tiny_dataset(n=1)
+    with FakeServer(Text("ANSWER: one")) as server:
+        program("eval", "--dataset", "tiny", "--endpoint", server.base_url, "--run-id", "mine")
+    refused = program("eval", "--dataset", "tiny", "--run-id", "mine", status=1)
+    assert "There is a run mine already" in refused.stderr and "starting" not in refused.stderr
 
 
 def test_an_interrupted_eval_says_how_to_go_on_and_resumes_with_its_own_settings(

@@ -117,6 +117,9 @@ def test_missing_key_says_which_variable(monkeypatch: pytest.MonkeyPatch, worksp
 
 
 def test_sampling_extras_are_top_level_fields_and_unset_ones_absent() -> None:
+    for value in (float("inf"), float("nan"), 0.0):
+        with pytest.raises(ValidationError):
+            Sampling(repetition_penalty=value)
     body = Sampling(top_k=20, min_p=0.05, repetition_penalty=1.1, samples=4).body()
     assert body == {
         "temperature": 0.1,

@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from audioreason.errors import JobError
+from audioreason.errors import ItemError, JobError
 from audioreason.inference.endpoint import remove_endpoint, save_endpoint
+from audioreason.items import load_dataset
+from audioreason.items.splits import split_items
 from audioreason.jobs import actions
 from audioreason.jobs import rows as table
 from audioreason.jobs.resuming import Resumption, resumable
@@ -230,6 +232,39 @@ def test_the_embedded_engine_serves_another_folder(workspace: Workspace, tmp_pat
     assert view.state == "finished", view.reason
     endpoint = load_record(workspace, job_id).endpoint
     assert endpoint is not None and endpoint.model == "my-listener"
+
+
+def test_pinned_items_are_asked_about_alone_stopped_and_resumed(
+    workspace: Workspace, tiny_dataset: TinyDataset, server: FakeServer
+) -> None:
+    tiny_dataset(n=N)
+    pinned = [item.id for item in load_dataset(workspace, "tiny").items[5:35]]
+    plan = actions.plan(workspace, "evaluate", {"dataset": "tiny", "items": pinned, "seeds": [1, 2]})
+    assert (plan.items, plan.requests) == (30, 60) and f"--set items={','.join(pinned)}" in plan.command
+    job_id = stopped(workspace, server, items=pinned)
+    assert "30 chosen items" in job(workspace, job_id).title
+    actions.resume(workspace, job_id)
+    view = until_state(workspace, job_id, "finished", "failed", seconds=60)
+    assert view.state == "finished", view.reason
+    assert keys(workspace, job_id) == Counter({(item_id, 0): 1 for item_id in pinned})
+    record = load_record(workspace, job_id)
+    assert record.item_ids == tuple(sorted(pinned))
+    assert (record.split, record.n_items, record.dataset.size) == (None, 30, N)
+    with pytest.raises(ItemError, match="has no item nobody"):
+        actions.plan(workspace, "evaluate", {"dataset": "tiny", "items": ["nobody"]})
+
+
+def test_a_plan_says_when_a_sealed_item_is_among_those_named(
+    workspace: Workspace, tiny_dataset: TinyDataset
+) -> None:
+    dataset = tiny_dataset(n=12, kind="benchmark")
+    halves = {name: [item.id for item in split_items(dataset, name)] for name in ("explore", "sealed")}
+
+    def notes(items: list[str]) -> str:
+        return " ".join(actions.plan(workspace, "evaluate", {"dataset": "tiny", "items": items}).notes)
+
+    assert "sealed half" not in notes(halves["explore"])
+    assert "sealed half" in notes([*halves["explore"], halves["sealed"][0]])
 
 
 def test_a_matrix_makes_one_run_for_each_combination(

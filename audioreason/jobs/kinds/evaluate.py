@@ -10,25 +10,22 @@ import contextlib
 import itertools
 import logging
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from audioreason.errors import JobError
+from audioreason.jobs.endpoints import DEFAULT_ENDPOINT, asked, embedded_model, named_endpoint
 from audioreason.jobs.kinds import Kind, Plan
 from audioreason.jobs.live import JobProgress, StoppedEarly
-from audioreason.jobs.past import Asked
-from audioreason.workspace import Workspace, shipped
+from audioreason.workspace import Workspace
 
 if TYPE_CHECKING:
     from audioreason.inference.endpoint import Endpoint, Sampling
+    from audioreason.items import Dataset, Item
     from audioreason.prompts import Prompt
 
 log = logging.getLogger("audioreason.jobs")
-
-DEFAULT_ENDPOINT = "default"
-EMBEDDED = "embedded"
 
 
 class EvaluateSpec(BaseModel):
@@ -86,6 +83,12 @@ class EvaluateSpec(BaseModel):
         title="Repetition penalty",
         json_schema_extra={"advanced": True},
     )
+    items: list[str] = Field(
+        default=[],
+        title="Only these items",
+        description="Ids of pinned or filtered items; empty asks about the whole split.",
+        json_schema_extra={"advanced": True},
+    )
     limit: int | None = Field(
         default=None,
         ge=1,
@@ -130,6 +133,8 @@ def label(spec: EvaluateSpec) -> str:
         return str(values[0]) if len(values) == 1 else f"{len(values)} {noun}"
 
     parts = [f"{several(spec.prompts, 'prompts')} on {spec.dataset}"]
+    if spec.items:
+        parts.append(f"({len(spec.items)} chosen item{'s' * (len(spec.items) != 1)})")
     if spec.splits != ["full"]:
         parts.append(f"({several(spec.splits, 'splits')})")
     if spec.endpoints != [DEFAULT_ENDPOINT]:
@@ -161,6 +166,7 @@ def run(spec: EvaluateSpec, workspace: Workspace, progress: JobProgress) -> dict
             _sampling(spec),
             split=None if spec.splits[0] == "full" else spec.splits[0],
             limit=spec.limit,
+            item_ids=spec.items or None,
             run_id=progress.job_id,
             resume=folder.exists(),
             seed=spec.seeds[0],
@@ -182,33 +188,32 @@ def run(spec: EvaluateSpec, workspace: Workspace, progress: JobProgress) -> dict
 
 def uses(spec: EvaluateSpec, workspace: Workspace) -> Sequence[str]:
     """The endpoint's address, unless the job has an engine of its own."""
-    found = [_named(workspace, name, spec.model) for name in spec.endpoints]
+    found = [named_endpoint(workspace, name, spec.model) for name in spec.endpoints]
     return [endpoint.base_url for endpoint in found if endpoint is not None]
 
 
 def plan(spec: EvaluateSpec, workspace: Workspace) -> Plan:
     """Items and requests of the whole matrix, tokens and time as past runs of its prompts took them."""
     from audioreason.items import load_dataset
-    from audioreason.items.splits import split_items
     from audioreason.jobs.past import expect
     from audioreason.prompts import load_prompt
 
     dataset = load_dataset(workspace, spec.dataset)
-    counts = [len(split_items(dataset, split)[: spec.limit]) for split in dict.fromkeys(spec.splits)]
+    counts = [len(_chosen(dataset, split, spec.items)[: spec.limit]) for split in dict.fromkeys(spec.splits)]
     prompts = [load_prompt(name, [workspace.prompts]).name for name in dict.fromkeys(spec.prompts)]
-    endpoints = [_named(workspace, name, spec.model) for name in dict.fromkeys(spec.endpoints)]
+    endpoints = [named_endpoint(workspace, name, spec.model) for name in dict.fromkeys(spec.endpoints)]
     notes = [
         f"The clips go to {endpoint.host}, which is not this machine."
         for endpoint in endpoints
         if endpoint is not None and not endpoint.local
     ]
-    if dataset.info.kind == "benchmark" and set(spec.splits) & {"sealed", "full"}:
+    if dataset.info.kind == "benchmark" and _opens_sealed(dataset, spec):
         notes.append("This includes the sealed half: use it for final figures, not while you edit a prompt.")
     if None in endpoints and len(expand(spec)) > 1:
         notes.append("Each run starts an engine of its own; with a serve job they would share one.")
     per_run = sum(counts) * spec.samples * len(set(spec.seeds))
-    asked = [_asked(endpoint, spec.model) for endpoint in endpoints]
-    expected = expect(workspace, prompts, asked, per_run)
+    whom = [asked(endpoint, spec.model) for endpoint in endpoints]
+    expected = expect(workspace, prompts, whom, per_run)
     return Plan(
         items=sum(counts),
         requests=per_run * len(prompts) * len(endpoints),
@@ -219,11 +224,24 @@ def plan(spec: EvaluateSpec, workspace: Workspace) -> Plan:
     )
 
 
-def _asked(endpoint: Endpoint | None, model: str) -> Asked:
-    """Whose past runs tell how long this takes; an endpoint of no named model is known by its address."""
-    if endpoint is None:
-        return Asked((_embedded(model) or shipped("pocket-listener")).name)
-    return Asked(endpoint.model, endpoint.base_url)
+def _chosen(dataset: Dataset, split: str, item_ids: Sequence[str]) -> tuple[Item, ...]:
+    """The items of a split, or those of them that are named."""
+    from audioreason.items.splits import FULL, split_items
+
+    if not item_ids:
+        return split_items(dataset, split)
+    from audioreason.evaluate import choose_items
+
+    return choose_items(dataset, None if split == FULL else split, item_ids)
+
+
+def _opens_sealed(dataset: Dataset, spec: EvaluateSpec) -> bool:
+    """Whether an item of the sealed half is asked about."""
+    from audioreason.items.splits import split_items
+
+    sealed = {item.id for item in split_items(dataset, "sealed")}
+    asked = (_chosen(dataset, split, spec.items)[: spec.limit] for split in dict.fromkeys(spec.splits))
+    return any(item.id in sealed for items in asked for item in items)
 
 
 def check_resume(spec: EvaluateSpec, workspace: Workspace, job_id: str) -> None:
@@ -236,7 +254,7 @@ def check_resume(spec: EvaluateSpec, workspace: Workspace, job_id: str) -> None:
     from audioreason.prompts import load_prompt
     from audioreason.runs.record import load_record, run_folder
 
-    endpoint = _named(workspace, spec.endpoints[0], spec.model)
+    endpoint = named_endpoint(workspace, spec.endpoints[0], spec.model)
     dataset = load_dataset(workspace, spec.dataset)
     if not run_folder(workspace, job_id).exists():
         load_prompt(spec.prompts[0], [workspace.prompts])
@@ -280,59 +298,17 @@ def _sampling(spec: EvaluateSpec) -> Sampling:
     )
 
 
-def _named(workspace: Workspace, name: str, model: str) -> Endpoint | None:
-    """The endpoint meant by a name; None for the embedded model.
-
-    Raises:
-        JobError: if there is none of that name, or no model for the embedded engine.
-        EndpointError: if it is a URL that cannot be used.
-    """
-    from audioreason.inference.endpoint import Endpoint, default_endpoint, load_endpoints
-
-    if name == EMBEDDED:
-        _embedded(model)
-        return None
-    if name == DEFAULT_ENDPOINT:
-        found = default_endpoint(workspace)
-    elif "://" in name:
-        found = Endpoint(name=model or "endpoint", base_url=name, model=model)
-    else:
-        known = {endpoint.name: endpoint for endpoint in load_endpoints(workspace)}
-        if name not in known:
-            names = f"There are: {', '.join(known)}." if known else "Save one first, or give its URL."
-            raise JobError(f"There is no endpoint named {name}.", names)
-        found = known[name]
-    return found.model_copy(update={"model": model}) if found is not None and model else found
-
-
 @contextlib.contextmanager
 def _endpoint(workspace: Workspace, spec: EvaluateSpec, progress: JobProgress) -> Iterator[Endpoint]:
-    found = _named(workspace, spec.endpoints[0], spec.model)
+    found = named_endpoint(workspace, spec.endpoints[0], spec.model)
     if found is not None:
         yield found
         return
     from audioreason.engines.launch import start_engine
 
     progress.phase("engine")
-    with start_engine(_embedded(spec.model), allowed_media=[workspace.root], say=log.info) as endpoint:
+    with start_engine(embedded_model(spec.model), allowed_media=[workspace.root], say=log.info) as endpoint:
         yield endpoint
-
-
-def _embedded(model: str) -> Path | None:
-    """The folder of the model that the embedded engine is to serve; None for the Pocket Listener.
-
-    Raises:
-        JobError: if there is no model in it.
-    """
-    if model in ("", shipped("pocket-listener").name):
-        return None
-    folder = Path(model).expanduser().resolve()
-    if not (folder / "config.json").is_file():
-        raise JobError(
-            f"The embedded engine cannot serve {model}: there is no model in {folder}.",
-            "Name a folder that holds config.json and weights, or an endpoint that has the model.",
-        )
-    return folder
 
 
 _PAPER = {"dataset": "mmar", "temperature": 0.1, "max_tokens": 10_000, "samples": 1}

@@ -1,0 +1,68 @@
+"""Whom an evaluation asks: a saved endpoint, a URL, the default one, or an engine of its own.
+
+Knows names; asks nobody and starts nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from audioreason.errors import JobError
+from audioreason.jobs.past import Asked
+from audioreason.workspace import Workspace, shipped
+
+if TYPE_CHECKING:
+    from audioreason.inference.endpoint import Endpoint
+
+DEFAULT_ENDPOINT = "default"
+EMBEDDED = "embedded"
+
+
+def named_endpoint(workspace: Workspace, name: str, model: str) -> Endpoint | None:
+    """The endpoint meant by a name; None for the embedded model.
+
+    Raises:
+        JobError: if there is none of that name, or no model for the embedded engine.
+        EndpointError: if it is a URL that cannot be used.
+    """
+    from audioreason.inference.endpoint import Endpoint, default_endpoint, load_endpoints
+
+    if name == EMBEDDED:
+        embedded_model(model)
+        return None
+    if name == DEFAULT_ENDPOINT:
+        found = default_endpoint(workspace)
+    elif "://" in name:
+        found = Endpoint(name=model or "endpoint", base_url=name, model=model)
+    else:
+        known = {endpoint.name: endpoint for endpoint in load_endpoints(workspace)}
+        if name not in known:
+            names = f"There are: {', '.join(known)}." if known else "Save one first, or give its URL."
+            raise JobError(f"There is no endpoint named {name}.", names)
+        found = known[name]
+    return found.model_copy(update={"model": model}) if found is not None and model else found
+
+
+def embedded_model(model: str) -> Path | None:
+    """The folder of the model that the embedded engine is to serve; None for the Pocket Listener.
+
+    Raises:
+        JobError: if there is no model in it.
+    """
+    if model in ("", shipped("pocket-listener").name):
+        return None
+    folder = Path(model).expanduser().resolve()
+    if not (folder / "config.json").is_file():
+        raise JobError(
+            f"The embedded engine cannot serve {model}: there is no model in {folder}.",
+            "Name a folder that holds config.json and weights, or an endpoint that has the model.",
+        )
+    return folder
+
+
+def asked(endpoint: Endpoint | None, model: str) -> Asked:
+    """Whose past runs tell how long this takes; an endpoint of no named model is known by its address."""
+    if endpoint is None:
+        return Asked((embedded_model(model) or shipped("pocket-listener")).name)
+    return Asked(endpoint.model, endpoint.base_url)
