@@ -9,14 +9,13 @@ import pandas as pd
 import streamlit as st
 
 from app import session
+from app.playground.evaluation import evaluate
 from app.playground.picker import Picked
 from app.playground.variant import IN_USE, Variant, prompt_names
 from app.session import plain
 from app.words import when
 from audioreason.errors import PromptError
 from audioreason.inference.endpoint import load_endpoints
-from audioreason.items.splits import load_splits, split_items
-from audioreason.jobs.actions import submit
 from audioreason.prompts import Prompt, check, diff, dump_prompt, flag_special_tokens, parse_prompt
 from audioreason.runs.desk import SavedVersion, save_prompt, versions
 from audioreason.runs.play import render_item
@@ -90,46 +89,6 @@ def _save(variant: Variant, name: str, note: str) -> None:
     variant.show_text(saved.prompt)
     st.toast(f"Saved {plain(name)} {saved.version[:4]}.")
     st.rerun()
-
-
-def evaluate(variant: Variant, picked: Picked) -> None:
-    """The popover that runs the prompt on a whole split as a job, which goes on without this page."""
-    started = st.session_state.get("evaluation", "")  # a new one closes the popover
-    with st.popover("Evaluate", key=f"evaluate_{started}", type="tertiary", icon=":material/checklist:"):
-        if variant.edited():
-            st.markdown(":gray[Save the prompt first: a run names the version it used.]")
-            return
-        names = [*load_splits(picked.dataset), "full"]
-        split = st.selectbox("Items", names, key=variant.key("evaluate_split"))
-        limit = st.number_input(
-            "Only the first", 1, None, value=None, placeholder="all", key=variant.key("evaluate_limit")
-        )
-        count = len(split_items(picked.dataset, split))
-        asked = min(count, int(limit or count))
-        st.markdown(f":small[:gray[{asked:,} items of {plain(picked.dataset.info.name)}, as a job]]")
-        if st.button("Start", key=variant.key("evaluate_start"), type="primary"):
-            settings = _settings(variant, picked, str(split), None if limit is None else int(limit))
-            st.session_state["evaluation"] = submit(session.workspace(), "evaluate", settings)
-            st.rerun()
-
-
-def _settings(variant: Variant, picked: Picked, split: str, limit: int | None) -> dict[str, Any]:
-    sampling = variant.sampling()
-    endpoint = variant.value("endpoint")
-    return {
-        "dataset": picked.dataset.info.name,
-        "prompts": [variant.base().name],
-        "endpoints": ["default" if endpoint == IN_USE else endpoint],
-        "splits": [split],
-        "limit": limit,
-        "seeds": [int(variant.value("seed") or 0)],
-        "samples": int(variant.value("samples") or 1),
-        "temperature": sampling.temperature,
-        "max_tokens": sampling.max_tokens,
-        "top_p": sampling.top_p,
-        "top_k": sampling.top_k,
-        "repetition_penalty": sampling.repetition_penalty,
-    }
 
 
 def edit(variant: Variant, picked: Picked) -> None:

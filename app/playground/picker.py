@@ -150,6 +150,11 @@ def _filtered(data: Dataset, sealed: frozenset[str]) -> list[Item]:
     ]
 
 
+def filtered(data: Dataset) -> list[Item]:
+    """The items of a dataset that the filter lets through, sealed ones only if it says so."""
+    return _filtered(data, _sealed(data))
+
+
 def _line(item: Item) -> str:
     question = " ".join(item.question[:400].split())
     shown = question if len(question) <= _LABEL else f"{question[:_LABEL]}…"

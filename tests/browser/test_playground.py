@@ -8,6 +8,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from audioreason.jobs.watch import list_jobs
+from audioreason.runs import read_items, run_folder
+from audioreason.runs.desk import set_pin
 from tests.browser.conftest import HEARD, RUN, Lab, open_playground, opened, run, trace
 from tests.browser.world import HOSTILE
 from tests.servers import Half, Request, Text
@@ -251,6 +254,23 @@ def test_a_prompt_is_evaluated_as_a_job_with_its_accuracy(page: Page, lab: Lab) 
     expect(page.get_by_text("items rated")).to_be_visible(timeout=20_000)
     page.goto(lab.address(""), wait_until="domcontentloaded")
     expect(page.locator(".stVegaLiteChart")).to_be_visible(timeout=30_000)
+
+
+def test_a_prompt_is_evaluated_on_the_pinned_items_alone(page: Page, lab: Lab) -> None:
+    lab.model.reply = Text("ANSWER: 2 times", chunks=1)
+    for item in ("bells-03", "bells-07"):
+        set_pin(lab.workspace, "bells", item, True)
+    open_playground(page, lab, prompt="baseline")
+    page.get_by_role("button", name="Evaluate").click()
+    page.get_by_role("combobox", name="Items").click()
+    page.get_by_role("option", name="pinned items").click()
+    expect(page.get_by_text("2 items of bells, as a job")).to_be_visible()
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.get_by_text("finished after")).to_be_visible(timeout=60_000)
+    folder = run_folder(lab.workspace, list_jobs(lab.workspace, children=False)[0].id)
+    assert {item.id for item in read_items(folder)} == {"bells-03", "bells-07"}
+    for item in ("bells-03", "bells-07"):
+        set_pin(lab.workspace, "bells", item, False)
 
 
 def test_an_own_clip_is_uploaded_asked_about_and_deleted(page: Page, lab: Lab) -> None:
