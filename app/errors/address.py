@@ -25,6 +25,7 @@ FILTERS = (
     "length",
     "modality",
     "language",
+    "cue",
     "gold_text",
     "given_text",
 )
@@ -48,6 +49,7 @@ class Address:
     length: str = ""
     modality: tuple[str, ...] = ()
     language: tuple[str, ...] = ()
+    cue: str = ""
     gold_text: str = ""
     given_text: str = ""
     sort: str = ""

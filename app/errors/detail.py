@@ -12,7 +12,7 @@ from typing import Any
 import streamlit as st
 
 from app import session
-from app.errors import address, look, notes
+from app.errors import address, heard, look, notes
 from app.errors.address import Address
 from app.errors.keys import Chip, Near, Place, keys
 from app.errors.look import Opened
@@ -154,6 +154,9 @@ def _show(now: Address, run: Mapping[str, Any], found: Opened) -> None:
     kind = [item.layer, item.subcategory, item.modality, item.language]
     words = " · ".join(str(one) for one in kind if one)
     outcome = f":{_colour(found)}[{outcome_words(found.detail.scored.outcome)}]"
+    claimed = heard.outcome_of(run, item.id, found.detail.prediction.sample)
+    if claimed:
+        outcome += f" :gray[· events {claimed} ·]"
     st.markdown(f":small[{outcome} :gray[{plain(words)}]]")
     others = look.elsewhere(run, item.id)
     height = _TRACE if clip.url else _TRACE + _PLAYER

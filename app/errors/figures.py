@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from app import session
-from app.errors import look, notes
+from app.errors import heard, look, notes
 from app.errors.address import PAGE, Address
 from audioreason.review import explorer
 from audioreason.review.explorer import Agreement, Biases, Confusion, Overview, TagTable
@@ -114,6 +114,9 @@ def _find(now: Address, run: Run, part: str, without: Without, limit: int, offse
     if now.tag:
         tag = None if now.tag == ANY_TAG else now.tag
         only = explorer.tagged(notes.annotations(), str(run["run_id"]), tag)
+    if now.cue and (found := heard.cues(run)) is not None:
+        claimed = found.having(now.cue)
+        only = claimed if only is None else tuple(sorted(set(only) & set(claimed)))
     same = replace(now, view="", item="", sample=0, other="")  # what is open changes no list
     return _listed(same, str(run["run_id"]), part, without, only, limit, offset, look.stamp(run))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from app.errors import address, notes
+from app.errors import address, heard, notes
 from app.errors.address import Address
 from app.errors.figures import AGREEMENT, ANY_TAG, LENGTHS, outcomes, values_of
 from app.errors.grid import Row, grid
@@ -16,7 +16,7 @@ from app.session import plain
 from audioreason.review.explorer import Overview
 
 ANY = "any"
-_MORE = ("tag", "choice", "agree", "length", "modality", "language", "layer")
+_MORE = ("tag", "choice", "agree", "length", "modality", "language", "layer", "cue")
 
 
 def filters(now: Address, run: Mapping[str, Any], part: str, found: Overview) -> None:
@@ -98,8 +98,17 @@ def _more(now: Address, run: Mapping[str, Any], part: str) -> None:
                 now, "agree", "Samples that agree", {ANY: "any"} | {k: v.words for k, v in AGREEMENT.items()}
             )
         _one(now, "length", "Length of the answer", {ANY: "any"} | {k: v.words for k, v in LENGTHS.items()})
+        _cue(now, run)
         for name, words in (("layer", "Layer"), ("modality", "Modality"), ("language", "Language")):
             _several(now, name, words, values_of(run, name, part))
+
+
+def _cue(now: Address, run: Mapping[str, Any]) -> None:
+    found = heard.cues(run)
+    counted = heard.counts(found) if found is not None else {}
+    if counted or now.cue:
+        options = {ANY: "any"} | {name: f"{name} {number:,}" for name, number in counted.items()}
+        _one(now, "cue", "The clip's events in HEARD", options)
 
 
 def _one(now: Address, name: str, label: str, options: Mapping[str, str]) -> None:
@@ -140,6 +149,8 @@ def described(now: Address) -> str:
         words.append(AGREEMENT[now.agree].words)
     if now.length in LENGTHS:
         words.append(LENGTHS[now.length].words)
+    if now.cue:
+        words.append(f"events {now.cue}")
     if now.given_text or now.gold_text:
         words.append(f"{now.gold_text} taken for {now.given_text or 'no choice'}")
     return ", ".join(words)

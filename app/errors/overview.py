@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from app.errors import address
+from app.errors import address, heard
 from app.errors.address import Address
 from app.errors.figures import outcomes as outcomes_of
 from app.errors.grid import SMALL, Row, grid
@@ -57,6 +57,7 @@ def overview(now: Address, run: Mapping[str, Any], found: Overview) -> None:
     st.markdown(number_line(found, run))
     if not found.groups:
         return
+    _heard(run)
     outcomes = failing(found)
     picked = grid(
         [_row(group, outcomes) for group in found.groups],
@@ -76,6 +77,17 @@ def overview(now: Address, run: Mapping[str, Any], found: Overview) -> None:
         chosen = tuple(outcomes) if picked.column is None else (outcomes[picked.column],)
         _drill(now, group, chosen)
     _first(now, found)
+
+
+def _heard(run: Mapping[str, Any]) -> None:
+    """What HEARD claims of the clips' events, over the whole run, with how far that can be trusted."""
+    found = heard.cues(run)
+    if found is None or not found.rows:
+        return
+    words = " · ".join(f"{number:,} {name}" for name, number in heard.counts(found).items())
+    st.markdown(
+        f":small[:gray[The clips' events in HEARD, over the whole run: {words}. {plain(found.caution)}]]"
+    )
 
 
 def _row(group: Group, outcomes: list[str]) -> Row:
