@@ -21,7 +21,8 @@ def selected() -> str | None:
     if chosen := st.query_params.get("job"):
         return chosen
     jobs = look.jobs()
-    first = next((view.id for view in [*(view for view in jobs if not view.over), *jobs]), None)
+    running = [view for view in jobs if not view.over and view.state != "queued"]
+    first = next((view.id for view in [*running, *jobs]), None)
     if first is not None:
         st.query_params["job"] = first
     return first

@@ -156,7 +156,7 @@ def live(
     """Everything about one job that moves; `more` stands behind its numbers."""
     line = ended_line(view) if view.over else [*progress_line(view, parts), *more]
     if view.state == "queued":
-        line = [["Queued", ""], [f"waits {why}", "grey"]]
+        line = [["Queued", ""], [why if why.startswith("It ") else f"waits {why}", "grey"]]
     elif not view.over and view.began:
         line.append([duration(view.seconds), "grey"])
     return {
