@@ -63,7 +63,7 @@ def parts(view: JobView) -> list[JobView]:
 
 
 def why(view: JobView) -> str:
-    """Why a queued job waits, behind "waits", or a sentence; jobs that it waits for are called by their titles."""
+    """Why a queued job waits, behind "waits", or a sentence; jobs are called by their titles."""
     waiting = next((part for part in parts(view) if part.state == "queued"), view)
     reason = waiting.reason
     for other in view.after:
