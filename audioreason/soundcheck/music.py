@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from audioreason.soundcheck.synth import SR, Random, Samples, noise, seconds, shaped, sweep, total
+
+Curve = npt.NDArray[np.float64]  # (samples,)
 
 INTERVALS = {
     "a minor second": 1,
@@ -24,12 +27,20 @@ def hertz(midi: float) -> float:
     return float(440.0 * 2 ** ((midi - 69) / 12))
 
 
+def _powers(start: Curve, factor: Curve) -> Iterator[Curve]:
+    """start x factor, start x factor squared ...: without a power for each sample."""
+    while True:
+        start = start * factor
+        yield start
+
+
 def plucked(rng: Random, f: float, duration: float) -> Samples:
     """A plucked string: harmonics that die the faster the higher they are."""
     t = seconds(duration)
     partials = [k for k in range(1, 13) if k * f < SR / 2]
     bite = rng.uniform(0.8, 1.2)
-    return shaped(total(np.exp(-t * (2 + 0.9 * k)) * sweep(t, f * k) / k**bite for k in partials), 0.002)
+    fading = zip(partials, _powers(np.exp(-2 * t), np.exp(-0.9 * t)), strict=False)
+    return shaped(total(decay * sweep(t, f * k) / k**bite for k, decay in fading), 0.002)
 
 
 def organ(rng: Random, f: float, duration: float) -> Samples:
@@ -69,7 +80,8 @@ def brass(rng: Random, f: float, duration: float) -> Samples:
     t = seconds(duration)
     swell = 1 - np.exp(-t * 12)
     partials = [k for k in range(1, 11) if k * f < SR / 2]
-    return shaped(total(swell**k * sweep(t, f * k) / k**0.4 for k in partials), 0.02, 0.05)
+    rising = zip(partials, _powers(np.ones_like(t), swell), strict=False)
+    return shaped(total(level * sweep(t, f * k) / k**0.4 for k, level in rising), 0.02, 0.05)
 
 
 INSTRUMENTS: dict[str, Callable[[Random, float, float], Samples]] = {
