@@ -92,14 +92,15 @@ class Supervisor:
             lived = 0.0 if began_healthy is None else time.monotonic() - began_healthy
             failures = 1 if lived >= self._settled else failures + 1
             if failures >= self._attempts:
+                often = "once" if failures == 1 else f"{failures} times in a row"
                 raise JobError(
-                    f"The server {self._name} failed {failures} times in a row."
-                    f" Its last words: {self._words()}",
+                    f"The server {self._name} failed {often}. Its last words: {self._words()}",
                     "The log has the details.",
                 )
             wait = min(_LONGEST_BACKOFF, self._backoff * 2 ** (failures - 1))
             log.warning("%s ended; it is started again in %.0f s", self._name, wait)
             restarts += 1
+            self._progress.phase(f"wait {wait:.0f} s to restart")
             self._progress.wait_for_stop(wait)
         return restarts
 

@@ -205,17 +205,18 @@ def _model(form: VllmForm, size: ModelSize) -> Check:
 def _memory(form: VllmForm, size: ModelSize, gpus: Sequence[Gpu]) -> Check:
     wanted = form.tensor_parallel * form.data_parallel
     if len(gpus) < wanted:
-        have = f"{len(gpus)} GPU{'s' * (len(gpus) != 1)}"
+        needed = f"{wanted} GPU{'s' * (wanted != 1)}"
         return Check(
             "GPU memory",
             "fail",
-            f"{form.tensor_parallel} (tensor) x {form.data_parallel} (data) = {wanted} needed, {have} there.",
+            f"{form.tensor_parallel} (tensor) x {form.data_parallel} (data) = {needed} needed,"
+            f" {len(gpus)} there.",
         )
     best = sorted(gpus, key=lambda gpu: -gpu.free)[:wanted]
     total, free = min(gpu.total for gpu in best) / 1024, min(gpu.free for gpu in best) / 1024  # GiB
     share = form.gpu_memory_utilization * total
     shared = (
-        f"{form.gpu_memory_utilization:g} x {total:.1f} = {share:.1f} GiB that vLLM takes, {free:.1f} free"
+        f"vLLM takes {form.gpu_memory_utilization:g} x {total:.1f} = {share:.1f} GiB, and {free:.1f} are free"
     )
     if size.weights == 0:
         state = "warn" if share <= free else "fail"
@@ -224,11 +225,11 @@ def _memory(form: VllmForm, size: ModelSize, gpus: Sequence[Gpu]) -> Check:
     weights = size.weights * factor / _GIB / form.tensor_parallel
     cache = size.cache_bytes_per_token * form.max_length / _GIB / form.tensor_parallel
     need = weights + cache + _OVERHEAD
+    shares = f" / {form.tensor_parallel} GPUs" if form.tensor_parallel > 1 else ""
     quantised = f" x {factor:g} ({form.quantisation})" if factor != 1 else ""
     sentence = (
-        f"weights {size.weights / _GIB:.1f}{quantised} / {form.tensor_parallel} = {weights:.1f}"
-        f" + cache of {form.max_length:,} tokens {cache:.1f} + work {_OVERHEAD:.0f}"
-        f" = {need:.1f} GiB a GPU; {shared}."
+        f"Weights {size.weights / _GIB:.1f}{quantised}{shares} + cache of {form.max_length:,} tokens"
+        f" {cache:.1f} + work {_OVERHEAD:.0f} = {need:.1f} GiB on each GPU; {shared}."
     )
     if need > share:
         return Check("GPU memory", "fail", f"{sentence} Use more GPUs, quantisation or a shorter length.")

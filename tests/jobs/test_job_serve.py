@@ -92,6 +92,11 @@ def test_a_server_that_crashes_is_started_again_at_the_same_address(workspace: W
     until(lambda: job(workspace, job_id).ready)
     assert gone(child), "what the crashed server left behind would keep its GPU memory"
     assert load_endpoints(workspace) == (endpoint,)
+    names = [phase.name for phase in job(workspace, job_id).phases]
+    assert names == [
+        "start", "start server", "wait 1 s to restart", "restart server (1)", "wait 2 s to restart",
+        "restart server (2)", "serving", "wait 4 s to restart", "restart server (3)", "serving",
+    ]  # fmt: skip
     assert tail_log(workspace, job_id, search="not enough memory")
 
 
@@ -200,15 +205,17 @@ def test_preflight_shows_its_arithmetic(
     state, sentence = memory([H100])
     # 16,384 tokens x 2 x 48 layers x 4 heads x 128 x 2 bytes = 1.5 GiB
     assert (
-        state == "ok" and "weights 59.3 / 1 = 59.3 + cache of 16,384 tokens 1.5 + work 3 = 63.8" in sentence
+        sentence == "Weights 59.3 + cache of 16,384 tokens 1.5 + work 3 = 63.8 GiB on each GPU;"
+        " vLLM takes 0.9 x 79.6 = 71.7 GiB, and 79.1 are free."
     )
-    assert "0.9 x 79.6 = 71.7 GiB that vLLM takes, 79.1 free" in sentence
+    assert state == "ok"
     assert memory([H100], max_length=200_000)[0] == "fail"
     assert memory([H100], max_length=200_000, quantisation="fp8")[0] == "ok"
     assert memory([Gpu("0", "busy", 81_559, 40_000)])[0] == "fail"
     state, sentence = memory([H100], tensor_parallel=2)
-    assert state == "fail" and "2 (tensor) x 1 (data) = 2 needed, 1 GPU there" in sentence
-    assert memory([H100, H100], tensor_parallel=2)[0] == "ok"
+    assert state == "fail" and sentence == "2 (tensor) x 1 (data) = 2 GPUs needed, 1 there."
+    state, sentence = memory([H100, H100], tensor_parallel=2)
+    assert state == "ok" and "Weights 59.3 / 2 GPUs + cache of 16,384 tokens 0.8 + work 3" in sentence
     assert memory([])[0] == "fail"
 
 
