@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from audioreason.errors import JobError
@@ -20,9 +21,10 @@ from audioreason.jobs.endings import members_of
 from audioreason.jobs.queue import reconcile
 from audioreason.jobs.resuming import resumable
 from audioreason.jobs.rows import queue_table
+from audioreason.jobs.supervise import answers, free_port
 from audioreason.jobs.watch import job, list_jobs, tail_log
 from audioreason.workspace import Workspace
-from tests.jobs.conftest import everyone
+from tests.jobs.conftest import ROOT, everyone
 from tests.jobs.helpers import gone, nothing_lives, until, until_counted, until_state, written
 
 SUBMIT = (
@@ -106,6 +108,38 @@ def test_kills_at_twenty_random_moments(
     monkeypatch.setenv("AUDIOREASON_GPUS", "1")
     chance = random.Random(seed)
     kill_at_a_random_moment(workspace, chance.choice(["worker", "parent", "both"]), chance.uniform(0.2, 1.6))
+
+
+@pytest.mark.parametrize("victims", ["lab", pytest.param("both", marks=pytest.mark.slow)])
+def test_a_job_that_the_lab_started_outlives_a_killed_streamlit(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, victims: str
+) -> None:
+    monkeypatch.setattr(actions, "reconcile", lambda workspace: None)  # so that it waits for the lab
+    job_id = actions.submit(workspace, "count", {"count": 400})
+    port = free_port()
+    command = [sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.address=127.0.0.1"]
+    command += [f"--server.port={port}", "--server.headless=true", "--browser.gatherUsageStats=false"]
+    environment = os.environ | {"AUDIOREASON_WORKSPACE": str(workspace.root)}
+    lab = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        # what the light in the header asks, which keeps the queue moving
+        until(lambda: answers(f"http://127.0.0.1:{port}/api/machine"), seconds=90)
+        until_counted(workspace, job_id, 3)
+        pid = worker(workspace, job_id) or 0
+        assert psutil.Process(pid).ppid() == lab.pid
+        if victims == "both":
+            os.kill(pid, signal.SIGKILL)
+    finally:
+        lab.kill()
+        lab.wait()
+    if victims == "both":
+        until_state(workspace, job_id, "crashed")
+        actions.resume(workspace, job_id)
+    else:
+        assert job(workspace, job_id).state == "running"
+    until_state(workspace, job_id, "finished", seconds=60)
+    assert written(workspace, job_id) == list(range(400))
+    until(lambda: not everyone(workspace), what="an orphan")
 
 
 def test_after_a_reboot_what_ran_is_a_crash_and_what_waited_starts(workspace: Workspace) -> None:
