@@ -19,6 +19,7 @@ from audioreason.runs import RunWriter, import_predictions, run_folder
 from audioreason.runs.desk import opened as opened_items
 from audioreason.runs.desk import pins
 from tests.browser.conftest import Lab, clip_state, opened
+from tests.browser.world import HOSTILE
 from tests.runs.conftest import answer, make_record
 
 WRONG = (0, 1, 4, 5)  # items that the run answers wrongly; it states no choice for item 2
@@ -272,3 +273,41 @@ def read_again_until(page: Page, count: int) -> None:
             expect(page.locator(".sheet .row")).to_have_count(count, timeout=2_500)
             return
     expect(page.locator(".sheet .row")).to_have_count(count)
+
+
+@pytest.mark.slow
+def test_hostile_questions_answers_tags_and_notes_show_as_text(
+    page: Page, lab: Lab, runs: Annotations
+) -> None:
+    items = load_dataset(lab.workspace, "hostile").items
+    file = lab.workspace.root / "hostile.jsonl"
+    texts = [*HOSTILE.values()]
+    lines = [
+        {"id": item.id, "answer_prediction": text, "thinking_prediction": text}
+        for item, text in zip(items, texts, strict=False)
+    ]
+    file.write_bytes(b"\n".join(map(orjson.dumps, lines)))
+    import_predictions(lab.workspace, file, "hostile", "errors-hostile")
+    tag = HOSTILE["script"][:50]
+    runs.set_tag("errors-hostile", items[0].id, 0, tag, True)
+    runs.set_note("errors-hostile", items[0].id, 0, HOSTILE["markdown"])
+    runs.mark("hostile", items[1].id, "wrong", HOSTILE["script"])
+    open_triage(page, lab, run="errors-hostile")
+    expect(page.locator(".tags button", has_text=tag)).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".trace").first).to_contain_text("<script>")
+    for _ in items[1 : len(lines)]:
+        page.keyboard.press("j")
+    expect(page.locator(".bar .place")).to_have_text(f"{len(lines)} of {len(lines)}")
+    assert_harmless(page)
+    for view in ("Overview", "Confusions", "Tags"):
+        page.get_by_text(view, exact=True).click()
+        page.locator(".grid, .rows").first.wait_for()
+        assert_harmless(page)
+    runs.remove_tag(tag)
+    runs.mark("hostile", items[1].id, None)
+
+
+def assert_harmless(page: Page) -> None:
+    """No script ran, and no picture or link came out of text."""
+    assert page.title() == "audioreason"
+    assert page.locator("img[src*='127.0.0.1:9'], a[href^='javascript'], .sheet img, .trace img").count() == 0
