@@ -108,9 +108,13 @@ def test_merged_and_on_top_agree(tiny: Path, adapter: Path) -> None:
 
 @pytest.mark.slow
 def test_a_child_serves_the_pocket_listener_in_4_bits() -> None:
-    import httpx
+    import json
+    from urllib.request import ProxyHandler, build_opener
+    from urllib.request import Request as HttpRequest
 
     with start_engine(pocket_folder(), quantize="nf4", device="cpu") as endpoint:
         body = {"messages": [{"role": "user", "content": "What do you hear?"}], "max_tokens": 8}
-        reply = httpx.post(f"{endpoint.base_url}/chat/completions", json=body, timeout=120)
-        assert reply.status_code == 200
+        headers = {"Content-Type": "application/json"}
+        call = HttpRequest(f"{endpoint.base_url}/chat/completions", json.dumps(body).encode(), headers)
+        with build_opener(ProxyHandler({})).open(call, timeout=200) as reply:
+            assert json.loads(reply.read())["choices"][0]["message"]["content"]
