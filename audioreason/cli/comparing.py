@@ -307,7 +307,7 @@ def _print(found: Comparison, by: str | None) -> None:
 
 
 def _print_groups(by: str, groups: pd.DataFrame) -> None:
-    from audioreason.compare.tables import points, span
+    from audioreason.compare.tables import p_value, points, span
     from audioreason.runs import records
 
     emit_table(
@@ -318,7 +318,7 @@ def _print_groups(by: str, groups: pd.DataFrame) -> None:
                 group["n"],
                 points(group["delta"]),
                 span(group["low"], group["high"], points),
-                f"{group['p_holm']:.3f}",
+                p_value(group["p_holm"]),
                 "significant" if group["significant"] else "few items" if group["small"] else "",
             )
             for group in records(groups)

@@ -14,7 +14,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from audioreason.compare.charts import chart_as, differences_chart, leaderboard_chart
-from audioreason.compare.tables import percent, points, span
+from audioreason.compare.tables import p_value, percent, points, span
 from audioreason.errors import ItemError
 from audioreason.items import SAMPLE_RATE, Dataset, Item, load_dataset, read_clip
 from audioreason.runs import Catalog, load_record, read_items, records, run_folder
@@ -93,7 +93,7 @@ def _board(found: Comparison) -> str:
             span(row["low"], row["high"], percent),
             points(here.difference.mean) if here else "baseline",
             span(here.difference.low, here.difference.high, points) if here else "",
-            f"{here.p_holm:.3f}" if here else "",
+            p_value(here.p_holm) if here else "",
             f"{row['errors']:,}",
         ]
         lines.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
@@ -133,7 +133,7 @@ def _pair(catalog: Catalog, pair: Pair, by: str, most: int, sealed: bool, clips:
     hidden = len(flips) - len(open_ones)
     said = [f"{len(shown):,} of {len(flips):,} flips, lost ones first."]
     if hidden:
-        said.append(f"{hidden:,} more are in the sealed half and left out.")
+        said.append(f"{hidden:,} of them are sealed and left out.")
     silent = sum(not flip["audio"] for flip in shown)
     if silent:
         said.append(f"{silent:,} come without sound.")

@@ -128,7 +128,7 @@ def comparison_as(found: Comparison, format: Format, by: str | None = None) -> s
             span(row["low"], row["high"], percent),
             points(row["difference"]) + ("*" if row["significant"] is True else ""),
             span(row["difference_low"], row["difference_high"], points),
-            "" if row["p_holm"] is None else f"{row['p_holm']:.3f}",
+            p_value(row["p_holm"]),
             "" if row["compared"] is None else f"{row['compared']:,}",
         )
         for row in records(frame)
@@ -203,6 +203,11 @@ def points(fraction: float | None) -> str:
         return ""
     text = f"{100 * fraction:+.1f}"
     return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", MINUS)
+
+
+def p_value(p: float | None) -> str:
+    """p as people write it; empty if there is none."""
+    return "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def span(low: float | None, high: float | None, show: Callable[[float | None], str]) -> str:

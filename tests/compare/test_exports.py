@@ -182,7 +182,7 @@ def test_the_report_stands_alone_with_the_flips_sound(
     assert sr == 16_000
     assert len(samples) / sr == pytest.approx(0.6, abs=0.05)
     assert points(pair.difference.mean) in text
-    assert f"{len(pair.flips) - len(shown)} more are in the sealed half" in text
+    assert f"{len(pair.flips) - len(shown)} of them are sealed and left out" in text
     assert not opened(workspace, "tiny")
 
 
