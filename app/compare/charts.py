@@ -139,6 +139,7 @@ def cost(frame: pd.DataFrame, what: str, colours: Mapping[str, str], palette: Pa
     data = data.rename(columns={what: "cost"}).reset_index(drop=True)
     most = float(data["cost"].max())
     data["left"] = [_label_left(data, k, most) for k in range(len(data))]
+    data["lift"] = _label_lifts(data, most)
     x: Json = {
         "field": "cost",
         "type": "quantitative",
@@ -160,11 +161,29 @@ def cost(frame: pd.DataFrame, what: str, colours: Mapping[str, str], palette: Pa
         _mark("rule", {"y": y, "y2": {"field": "high"}, "color": colour}),
         _mark("point", {"y": middle, "color": colour, "tooltip": tooltip}),
     ]
-    for test, align, shift in (("!datum.left", "left", 9), ("datum.left", "right", -9)):
-        mark = {"type": "text", "align": align, "dx": shift, "fontSize": _TEXT, "color": palette.text}
+    for left, lift in sorted({(bool(a), int(b)) for a, b in zip(data["left"], data["lift"], strict=True)}):
+        side: Json = {"align": "right", "dx": -9} if left else {"align": "left", "dx": 9}
+        mark = {"type": "text", "dy": lift, "fontSize": _TEXT, "color": palette.text, **side}
         text = {"mark": mark, "encoding": {"y": middle, "text": {"field": "label", "type": "nominal"}}}
+        test = f"{'' if left else '!'}datum.left && datum.lift == {lift}"
         layers.append({"transform": [{"filter": test}], **text})
     return _drawn(data, layers, _COST_HEIGHT, {"x": x})
+
+
+def _label_lifts(data: pd.DataFrame, most: float) -> list[int]:
+    """How many px each label moves down so that labels of neighbours do not lie on each other."""
+    spread = float(data["high"].max() - data["low"].min()) or 1.0
+    line = spread * 14 / _COST_HEIGHT  # of accuracy in the height of a line of text
+    taken: list[tuple[float, float]] = []  # cost and height of the labels so far
+    lifts = []
+    for cost, accuracy in zip(data["cost"], data["accuracy"], strict=True):
+        for lines in (0, -1, 1, -2, 2, -3, 3):
+            height = accuracy - lines * line
+            if all(abs(cost - x) > 0.3 * most or abs(height - y) > 0.9 * line for x, y in taken):
+                break
+        taken.append((float(cost), height))
+        lifts.append(14 * lines)
+    return lifts
 
 
 def breakdown(frame: pd.DataFrame, colours: Mapping[str, str], palette: Palette) -> Drawn:
