@@ -12,7 +12,7 @@ from typing import Any
 
 from audioreason.review.annotations import Annotations
 from audioreason.runs import Catalog, Filter, Page, records
-from audioreason.runs.listing import AGREEMENT
+from audioreason.runs.filtering import AGREEMENT
 from audioreason.stats import cohen_kappa, wilson
 
 _NONE: frozenset[str] = frozenset()
@@ -184,14 +184,19 @@ def find(
     if len(page.rows):
         runs = sorted(set(page.rows["run_id"]))
         numbers = ", ".join(map(str, catalog.run_numbers(runs)))
+        # items first, as numbers: the samples of 50 items are counted, not those of a million predictions
+        items = catalog.query(
+            f"SELECT run_no, item_no, item_id FROM items WHERE run_no IN ({numbers})"  # noqa: S608 - numbers
+            " AND item_id IN (SELECT unnest($items))",
+            {"items": sorted(set(page.rows["item_id"]))},
+        )
+        shown = ", ".join(map(str, sorted(set(items["item_no"]))))
+        scope = f"AND run_no IN ({numbers}) AND item_no IN ({shown})"
         known = catalog.query(
             f"""
-            SELECT r.run_id, i.item_id, a.agreement
-            FROM ({AGREEMENT.format(scope=f"AND run_no IN ({numbers})")}) a
+            SELECT r.run_id, i.item_id, a.agreement FROM ({AGREEMENT.format(scope=scope)}) a
             JOIN runs r USING (run_no) JOIN items i USING (run_no, item_no)
-            WHERE i.item_id IN (SELECT unnest($items))
             """,  # noqa: S608 - numbers
-            {"items": sorted(set(page.rows["item_id"]))},
         )
         shares = {(row["run_id"], row["item_id"]): row["agreement"] for row in records(known)}
     places = zip(page.rows["run_id"], page.rows["item_id"], strict=True)

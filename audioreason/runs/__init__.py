@@ -3,7 +3,7 @@
 record     run.json and the prediction                 writer    the only thing that writes predictions
 storage    JSONL and Parquet, merged                   snapshot  the items as they were
 derive     scores from stored answers                  report    one run's accuracy, for `score --json`
-catalog    all runs as tables: `accuracy`, `listing` and `playground` hold its questions,
+catalog    all runs as tables: `accuracy`, `listing` (with `filtering`) and `playground` hold its questions,
            `loading`, `live` and `tables` keep it in step with the disk
 scratch    playground generations                      transfer  import and export
 desk       drafts, saved prompts, pinned items
@@ -12,7 +12,8 @@ desk       drafts, saved prompts, pinned items
 from audioreason.runs.accuracy import COLUMNS, Paired
 from audioreason.runs.catalog import Catalog, records
 from audioreason.runs.derive import Scored, score_prediction, score_run, scored
-from audioreason.runs.listing import SORTS, Detail, Filter, Page
+from audioreason.runs.filtering import Filter
+from audioreason.runs.listing import SORTS, Detail, Page
 from audioreason.runs.record import (
     DatasetRef,
     EndpointRef,

@@ -17,7 +17,8 @@ import duckdb
 from audioreason.errors import RunError
 from audioreason.runs import accuracy, listing, playground, tables
 from audioreason.runs.accuracy import Paired
-from audioreason.runs.listing import Detail, Filter, Page
+from audioreason.runs.filtering import Filter
+from audioreason.runs.listing import Detail, Page
 from audioreason.runs.loading import Loader
 from audioreason.workspace import Workspace
 

@@ -5,7 +5,7 @@ Filters and sorts in memory; reads texts from disk only for what is shown, or se
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,8 @@ import orjson
 
 from audioreason.errors import RunError
 from audioreason.items import Item
-from audioreason.runs.accuracy import group_sql
 from audioreason.runs.derive import Scored, score_prediction
+from audioreason.runs.filtering import Filter, conditions
 from audioreason.runs.record import Prediction, RunRecord, load_record
 from audioreason.runs.storage import PREDICTIONS, first_line, flat, read_at
 
@@ -36,39 +36,6 @@ SORTS: Mapping[str, str] = {
     "thinking": "p.thinking_chars",
     "length": "p.thinking_chars + p.answer_chars",
 }
-# a filter's single value -> SQL
-_SINGLE = {"choice": "p.choice", "gold": "i.gold", "strict": "p.strict", "official": "p.official"}
-_LONGEST_LINE = 64 << 20  # bytes of one JSONL line that a text search reads
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Which predictions; an empty tuple or None means any. `text` is searched for, whatever its case, in
-    answers, reasoning and questions; `choice` and `gold` are indexes, `given_text` and `gold_text` texts of
-    choices; `part` is explore, sealed, train ... Ranges include their low end and not their high one:
-    `agreement` is the share of the item's answered samples that make its commonest choice, `chars` counts
-    reasoning and answer. `only` are (item id, sample), `without` ids of items.
-    """
-
-    runs: tuple[str, ...] = ()
-    items: tuple[str, ...] = ()
-    part: tuple[str, ...] = ()
-    layer: tuple[str, ...] = ()
-    subcategory: tuple[str, ...] = ()
-    modality: tuple[str, ...] = ()
-    language: tuple[str, ...] = ()
-    outcome: tuple[str, ...] = ()
-    choice: int | None = None
-    gold: int | None = None
-    strict: bool | None = None
-    official: bool | None = None
-    text: str = ""
-    gold_text: str = ""
-    given_text: str = ""
-    agreement: tuple[float | None, float | None] = (None, None)
-    chars: tuple[int | None, int | None] = (None, None)
-    only: tuple[tuple[str, int], ...] | None = None
-    without: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -113,7 +80,7 @@ def predictions(
     """
     if sort not in SORTS:
         raise RunError(f"Predictions cannot be sorted by {sort!r}.", f"Choose one of {', '.join(SORTS)}.")
-    clauses, arguments = _conditions(catalog, where)
+    clauses, arguments = conditions(catalog, where)
     condition = " AND ".join(clauses) or "true"
     # joined only where needed: the table of predictions alone is scanned several times faster
     source = "predictions p"
@@ -194,131 +161,6 @@ def item_in_runs(catalog: Catalog, dataset: str, item_id: str) -> pd.DataFrame:
         """,
         {"item": item_id, "dataset": dataset},
     )
-
-
-def _conditions(catalog: Catalog, where: Filter) -> tuple[list[str], dict[str, Any]]:
-    """SQL conditions over p (prediction) and i (item), and their arguments.
-
-    Values are arguments one by one, which DuckDB checks against a column's statistics; a list it would join.
-    """
-    clauses: list[str] = []
-    arguments: dict[str, Any] = {}
-
-    def among(column: str, name: str, values: Sequence[str]) -> None:
-        if values:
-            names = {f"{name}_{number}": value for number, value in enumerate(values)}
-            arguments.update(names)
-            clauses.append(f"{column} IN ({', '.join(f'${each}' for each in names)})")
-
-    numbers = catalog.run_numbers(where.runs) if where.runs else None
-    if numbers is not None:
-        clauses.append(f"p.run_no IN ({', '.join(map(str, numbers))})")
-    among("p.outcome", "outcome", where.outcome)
-    among("i.item_id", "item", where.items)
-    for name in ("part", "layer", "subcategory", "modality", "language"):
-        among(group_sql(name), name, getattr(where, name))
-    for name, column in _SINGLE.items():
-        value = getattr(where, name)
-        if value is not None:
-            clauses.append(f"{column} = ${name}")
-            arguments[name] = value
-    for name, column in {
-        "gold_text": "i.choices[i.gold + 1]",
-        "given_text": "i.choices[p.choice + 1]",
-    }.items():
-        if value := getattr(where, name):
-            clauses.append(f"{column} = ${name}")
-            arguments[name] = value
-    clauses += _range("p.thinking_chars + p.answer_chars", where.chars)
-    if where.agreement != (None, None):
-        scope = "" if numbers is None else f"AND run_no IN ({', '.join(map(str, numbers)) or 'NULL'})"
-        inside = " AND ".join(_range("agreement", where.agreement))
-        of_items = AGREEMENT.format(scope=scope)
-        agreeing = f"SELECT (run_no, item_no) FROM ({of_items}) WHERE {inside}"  # noqa: S608 - numbers
-        clauses.append(f"(p.run_no, p.item_no) IN ({agreeing})")
-    if where.only is not None:
-        clauses.append("(i.item_id, p.sample) IN (SELECT (unnest($only_items), unnest($only_samples)))")
-        arguments |= {
-            "only_items": [item_id for item_id, _ in where.only],
-            "only_samples": [sample for _, sample in where.only],
-        }
-    if where.without:
-        clauses.append("i.item_id NOT IN (SELECT unnest($without))")
-        arguments["without"] = sorted(where.without)
-    if where.text:
-        hits = _search(catalog, where.text, numbers)
-        clauses.append(
-            "(contains(lower(i.question), $text) OR (p.run_no, i.item_id, p.sample) IN"
-            " (SELECT (unnest($hit_runs), unnest($hit_items), unnest($hit_samples))))"
-        )
-        arguments |= {
-            "text": where.text.lower(),
-            "hit_runs": [hit[0] for hit in hits],
-            "hit_items": [hit[1] for hit in hits],
-            "hit_samples": [hit[2] for hit in hits],
-        }
-    return clauses, arguments
-
-
-# the share of each item's answered samples that make its commonest choice
-AGREEMENT = """
-SELECT run_no, item_no, max(n) / sum(n) AS agreement FROM (
-    SELECT run_no, item_no, choice, count(*) AS n FROM predictions
-    WHERE outcome <> 'server_error' {scope} GROUP BY ALL) GROUP BY ALL
-"""
-
-
-def _range(column: str, bounds: tuple[float | None, float | None]) -> list[str]:
-    """Conditions that a number is at least the first bound and below the second."""
-    low, high = bounds
-    return [
-        f"{column} {sign} {float(bound)}" for sign, bound in ((">=", low), ("<", high)) if bound is not None
-    ]
-
-
-def _search(catalog: Catalog, text: str, runs: list[int] | None) -> list[tuple[int, str, int]]:
-    """(run number, item id, sample) whose stored answer or reasoning contains `text`, whatever its case.
-
-    Raises:
-        RunError: if a file cannot be read.
-    """
-    try:
-        return _search_files(catalog, text, runs)
-    except duckdb.Error:
-        catalog.refresh()  # a run finished, or broke, since the last look
-    try:
-        return _search_files(catalog, text, runs)
-    except duckdb.Error as error:
-        raise RunError(f"The runs cannot be searched ({first_line(error)}).", "Try again.") from error
-
-
-def _search_files(catalog: Catalog, text: str, runs: list[int] | None) -> list[tuple[int, str, int]]:
-    where = "" if runs is None else "AND run_no IN (SELECT unnest($runs))"
-    places = catalog.query(
-        f"SELECT run_no, folder FROM runs WHERE run_no IN (SELECT run_no FROM item_scores) {where}",  # noqa: S608
-        {"runs": runs},
-    )
-    folders = list(zip(places["run_no"], places["folder"], strict=True))
-    columns = {name: "INTEGER" if name == "sample" else "VARCHAR" for name in PREDICTIONS.names}
-    hits: list[tuple[int, str, int]] = []
-    # one query over all files of a form
-    for name, reader in {
-        "predictions.parquet": "read_parquet($files, filename = true, union_by_name = true)",
-        "predictions.jsonl": "read_json($files, filename = true, format = 'newline_delimited',"
-        f" ignore_errors = true, columns = {columns}, maximum_object_size = {_LONGEST_LINE})",
-    }.items():
-        files = {str(path): int(no) for no, folder in folders if (path := Path(folder) / name).exists()}
-        if not files:
-            continue
-        rows = catalog.cursor().execute(
-            f"""SELECT filename, item_id, sample FROM {reader}
-            WHERE item_id IS NOT NULL
-              AND (contains(lower(content), $text) OR contains(lower(reasoning), $text))
-            """,  # noqa: S608 - our own reader
-            {"files": list(files), "text": text.lower()},
-        )
-        hits += [(files[file], item_id, sample) for file, item_id, sample in rows.fetchall()]
-    return hits
 
 
 def _details(catalog: Catalog, run_id: str, item_id: str, sample: int | None = None) -> list[Detail]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -215,3 +216,56 @@ def test_an_unknown_run_is_one_sentence(catalog: Catalog) -> None:
     for question in (explorer.overview, explorer.confusions, explorer.biases, explorer.agreement):
         with pytest.raises(RunError, match="There is no run 'z'"):
             question(catalog, "z")
+
+
+def test_filters_together_let_through_what_each_does(
+    workspace: Workspace, catalog: Catalog, data: Dataset, given: Given
+) -> None:
+    write_run(workspace, data, "b", {place: choice for place, choice in given.items() if place[1] == 0}, 1)
+    catalog.refresh()
+    parts = split_of(data)
+    dice = random.Random(11)
+    found_some = 0
+    for _ in range(40):
+        layers = tuple({item.layer or "" for item in data.items if dice.random() < 0.1})
+        subcategories = tuple({item.subcategory or "" for item in data.items if dice.random() < 0.06})
+        part = dice.choice([(), ("explore",), ("sealed",)])
+        outcome = dice.choice([(), ("correct",), ("wrong", "server_error")])
+        choice, gold = dice.choice([None, 0, 2]), dice.choice([None, None, 1])
+        gold_text = dice.choice(["", "", "two"])
+        without = frozenset(item.id for item in data.items if dice.random() < dice.choice([0, 0.2, 0.8]))
+        only = dice.choice([None, tuple(place for place in sorted(given) if dice.random() < 0.5)])
+
+        def lets_through(place: tuple[str, int]) -> bool:
+            item, made = data[place[0]], given[place]
+            became = "server_error" if made is None else "correct" if made == item.gold else "wrong"
+            return (
+                (not layers or item.layer in layers)  # noqa: B023 - called in the same round
+                and (not subcategories or item.subcategory in subcategories)  # noqa: B023
+                and (not part or parts[item.id] in part)  # noqa: B023
+                and (not outcome or became in outcome)  # noqa: B023
+                and (choice is None or made == choice)  # noqa: B023
+                and (gold is None or item.gold == gold)  # noqa: B023
+                and (not gold_text or item.answer == gold_text)  # noqa: B023
+                and item.id not in without  # noqa: B023
+                and (only is None or place in only)  # noqa: B023
+            )
+
+        where = Filter(
+            runs=("a",),
+            layer=layers,
+            subcategory=subcategories,
+            part=part,
+            outcome=outcome,
+            choice=choice,
+            gold=gold,
+            gold_text=gold_text,
+            without=without,
+            only=only,
+        )
+        expected = {place for place in given if lets_through(place)}
+        found_some += bool(expected)
+        assert found_places(catalog, where) == expected
+        both = explorer.find(catalog, replace(where, runs=("a", "b")), limit=1).total
+        assert both == len(expected) + sum(sample == 0 for _, sample in expected)
+    assert found_some > 10  # else the test says nothing
