@@ -9,7 +9,7 @@ import importlib
 import sys
 import time
 
-SUBJECTS = ("startup", "runner", "catalog", "compare", "engine", "jobs", "pages", "errors")
+SUBJECTS = ("startup", "runner", "catalog", "compare", "explorer", "engine", "jobs", "pages", "errors")
 
 
 def main(names: list[str]) -> int:
