@@ -63,9 +63,10 @@ def latest_runs(dataset: str | None) -> None:
     if here.empty:
         first_steps()
         return
-    st.markdown(":small[:gray[Latest runs: strict accuracy, 95% interval, items, when]]")
+    st.markdown(":small[:gray[Latest runs: strict accuracy, 95% interval, items, when; a click opens one]]")
     frame = pd.DataFrame(
         {
+            "run_id": list(here["run_id"]),
             "label": _labels(here),
             "accuracy": here["strict"],
             "low": here["strict_low"],
@@ -74,7 +75,12 @@ def latest_runs(dataset: str | None) -> None:
             "note": [_note(str(row.created), str(row.status)) for row in here.itertuples(index=False)],
         }
     )
-    st.altair_chart(leaderboard(frame, palette()), width="stretch")
+    chart = leaderboard(frame, palette())
+    chosen = st.altair_chart(
+        chart, width="stretch", key="latest_runs", on_select="rerun", selection_mode="run"
+    )
+    if picked := chosen.selection.get("run"):
+        st.switch_page(page("errors"), query_params={"run": str(picked[0]["run_id"])})
     problems = session.catalog().problems()
     if problems:
         st.markdown(f":small[:red[{plain(problems[0])}] :gray[{_more(len(problems))}]]")

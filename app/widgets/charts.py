@@ -16,8 +16,10 @@ _TEXT = 11.5
 def leaderboard(frame: pd.DataFrame, palette: Palette) -> Any:
     """Accuracy of runs with their 95% intervals, one row each, in the order of the frame.
 
+    A click on a row selects its `run_id`, under the name "run".
+
     Args:
-        frame: label, accuracy, low, high (fractions), n, note; `label` is unique.
+        frame: run_id, label, accuracy, low, high (fractions), n, note; `label` is unique.
         palette: the colours of the theme in use.
     """
     data = frame.assign(
@@ -58,12 +60,18 @@ def leaderboard(frame: pd.DataFrame, palette: Palette) -> Any:
             x=place, text=f"{field}:N"
         )
 
+    clicked = alt.selection_point(name="run", fields=["run_id"], on="click", empty=False)
+    rows = (
+        base.mark_bar(opacity=0, cursor="pointer", height=ROW)
+        .encode(x=alt.value(0), x2=alt.value(alt.expr("width")), tooltip=tooltip)
+        .add_params(clicked)
+    )
     columns = (
         column("points", 142, palette.text, "bold"),
         column("items", 92, palette.grey),
         column("note", 2, palette.grey),
     )
-    chart = alt.layer(rule, point, *columns).properties(
+    chart = alt.layer(rule, point, *columns, rows).properties(
         height=ROW * len(frame) + 24, padding={"left": 0, "top": 4, "right": 2, "bottom": 0}
     )
     return chart.configure_view(stroke=None)

@@ -176,3 +176,17 @@ def test_resume_is_offered_where_it_can_help_alone(page: Page, lab: Lab) -> None
     expect(page.get_by_role("button", name="Resume")).to_be_disabled()
     page.locator(".st-key-job_resume").hover()
     expect(page.get_by_text("There is no endpoint named nobody.")).to_be_visible()
+
+
+@pytest.mark.slow
+def test_a_run_on_home_opens_with_a_click_and_home_stays_home_after(page: Page, lab: Lab) -> None:
+    job_id = submit(lab.workspace, "evaluate", {"dataset": "bells", "limit": 2})
+    assert wait_until_over(lab.workspace, job_id, 60)
+    page.goto(lab.address("", dataset="bells"), wait_until="domcontentloaded")
+    chart = page.locator(".stVegaLiteChart canvas, .stVegaLiteChart svg").first
+    chart.click(position={"x": 400, "y": 17})
+    page.wait_for_url(f"**/errors?run={job_id}")
+    page.get_by_role("link", name="Home").click()
+    expect(chart).to_be_visible()
+    expect(page.get_by_text("Latest runs")).to_be_visible()
+    assert "/errors" not in page.url
