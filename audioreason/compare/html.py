@@ -142,6 +142,7 @@ def _pair(catalog: Catalog, pair: Pair, by: str, most: int, sealed: bool, clips:
         "note": pair.note,
         "labels": pair.labels,
         "grid": pair.grid,
+        "n": pair.n,
         "mde": pair.mde,
         "chart": _image(differences_chart(pair, by)) if pair.n else "",
         "flips": shown,

@@ -230,10 +230,10 @@ def make_pair(
     several = max(samples) > 1
     grid = _grid(aligned)
     changes = aligned.run - aligned.baseline
-    # with one sample this is the share of items that flip; with several, as much variance as that
-    discordance = float((changes**2).mean()) if found.n else 0.0
+    # for one sample and a small effect this is the share of items that flip
+    variance = float(changes.var()) if found.n else 0.0
     spread = max(1.0, design_effect(changes, aligned.clusters)) if found.n else 1.0
-    needed = required_items(effect, discordance, design_effect=spread) if found.n else 0
+    needed = required_items(effect, variance, design_effect=spread) if found.n else 0
     return Pair(
         run_id=run_id,
         baseline=baseline,
@@ -246,7 +246,7 @@ def make_pair(
         grid=grid,
         mcnemar=None if several else mcnemar(len(grid["lost"]), len(grid["won"])),
         effect=effect,
-        mde=minimum_detectable_effect(found.n, discordance, design_effect=spread),
+        mde=minimum_detectable_effect(found.n, variance, design_effect=spread),
         needed=needed,
         overlap=overlap,
         tokens=costs["tokens"],

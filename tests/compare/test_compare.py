@@ -67,6 +67,17 @@ def test_noise_is_called_noise_with_what_it_would_take(
     assert pair.mde > 0.02
 
 
+def test_a_large_steady_effect_does_not_count_as_noise(
+    tiny_dataset: TinyDataset, say: Say, catalog: Catalog
+) -> None:
+    data = tiny_dataset(n=N)
+    say(data, "before", set())
+    say(data, "after", set(range(N)))
+    pair = compare(catalog, None, ["after"], "before").pairs[0]
+    assert pair.mde == 0  # every item moved alike: nothing varies
+    assert pair.verdict.endswith("60 items.")
+
+
 def test_server_errors_leave_the_denominator_and_are_counted(
     tiny_dataset: TinyDataset, say: Say, catalog: Catalog
 ) -> None:
