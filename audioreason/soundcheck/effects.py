@@ -19,7 +19,7 @@ def band(sound: Samples, low: float, high: float) -> Samples:
     f = np.maximum(np.fft.rfftfreq(whole, 1 / SR), 1.0)
     keep = 1 / (1 + (low / f) ** 12) if low > 0 else np.ones_like(f)
     keep = keep / (1 + (f / high) ** 12) if high < SR / 2 else keep
-    return np.fft.irfft(spectrum * keep, whole)[: len(sound)].astype(np.float32)
+    return np.fft.irfft(spectrum * keep.astype(np.float32), whole)[: len(sound)].astype(np.float32)
 
 
 def reverb(rng: Random, sound: Samples, decay: float, wet: float) -> Samples:
@@ -29,7 +29,9 @@ def reverb(rng: Random, sound: Samples, decay: float, wet: float) -> Samples:
     tail = rng.standard_normal(n) * np.exp(-6.9 * t / decay) * (t > 0.012)
     tail /= np.sqrt((tail**2).sum()) + 1e-9
     size = quick(len(sound) + n)
-    wash = np.fft.irfft(np.fft.rfft(sound, size) * np.fft.rfft(tail, size), size)[: len(sound)]
+    wash = np.fft.irfft(np.fft.rfft(sound, size) * np.fft.rfft(tail.astype(np.float32), size), size)[
+        : len(sound)
+    ]
     return as_samples(sound + wet * wash)
 
 

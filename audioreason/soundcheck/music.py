@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from audioreason.soundcheck.synth import SR, Random, Samples, noise, seconds, shaped, sweep, total
-
-Curve = npt.NDArray[np.float64]  # (samples,)
+from audioreason.soundcheck.synth import (
+    SR,
+    Random,
+    Samples,
+    harmonics,
+    noise,
+    partials,
+    seconds,
+    shaped,
+    sweep,
+)
 
 INTERVALS = {
     "a minor second": 1,
@@ -27,26 +34,20 @@ def hertz(midi: float) -> float:
     return float(440.0 * 2 ** ((midi - 69) / 12))
 
 
-def _powers(start: Curve, factor: Curve) -> Iterator[Curve]:
-    """start x factor, start x factor squared ...: without a power for each sample."""
-    while True:
-        start = start * factor
-        yield start
-
-
 def plucked(rng: Random, f: float, duration: float) -> Samples:
     """A plucked string: harmonics that die the faster the higher they are."""
-    t = seconds(duration)
-    partials = [k for k in range(1, 13) if k * f < SR / 2]
+    numbers = [k for k in range(1, 13) if k * f < SR / 2]
     bite = rng.uniform(0.8, 1.2)
-    fading = zip(partials, _powers(np.exp(-2 * t), np.exp(-0.9 * t)), strict=False)
-    return shaped(total(decay * sweep(t, f * k) / k**bite for k, decay in fading), 0.002)
+    levels = [1 / k**bite for k in numbers]
+    return shaped(
+        partials(int(duration * SR), [f * k for k in numbers], levels, [2 + 0.9 * k for k in numbers]), 0.002
+    )
 
 
 def organ(rng: Random, f: float, duration: float) -> Samples:
-    t = seconds(duration)
+    levels = (1.0, 0.7, 0.35, 0.4, 0.2)
     return shaped(
-        total(a * sweep(t, f * k) for k, a in ((1, 1), (2, 0.7), (3, 0.35), (4, 0.4), (6, 0.2))), 0.02, 0.04
+        partials(int(duration * SR), [f * k for k in (1, 2, 3, 4, 6)], levels, [0.0] * 5), 0.02, 0.04
     )
 
 
@@ -71,17 +72,23 @@ def marimba(rng: Random, f: float, duration: float) -> Samples:
 
 def reed(rng: Random, f: float, duration: float) -> Samples:
     """A reed such as a clarinet's: odd harmonics only."""
-    t = seconds(duration)
-    return shaped(total(sweep(t, f * k) / k for k in (1, 3, 5, 7, 9) if k * f < SR / 2), 0.03, 0.04)
+    numbers = [k for k in (1, 3, 5, 7, 9) if k * f < SR / 2]
+    levels = [1 / k for k in numbers]
+    return shaped(
+        partials(int(duration * SR), [f * k for k in numbers], levels, [0.0] * len(numbers)), 0.03, 0.04
+    )
 
 
 def brass(rng: Random, f: float, duration: float) -> Samples:
     """A brass tone: brighter as it swells."""
     t = seconds(duration)
+    count = min(10, int((SR / 2 - 1) / f))
     swell = 1 - np.exp(-t * 12)
-    partials = [k for k in range(1, 11) if k * f < SR / 2]
-    rising = zip(partials, _powers(np.ones_like(t), swell), strict=False)
-    return shaped(total(level * sweep(t, f * k) / k**0.4 for k, level in rising), 0.02, 0.05)
+    level, levels = np.ones_like(t), []
+    for k in range(1, count + 1):
+        level = level * swell
+        levels.append(level / k**0.4)
+    return shaped(harmonics(np.full_like(t, f), levels), 0.02, 0.05)
 
 
 INSTRUMENTS: dict[str, Callable[[Random, float, float], Samples]] = {
