@@ -90,9 +90,7 @@ def errors(
             for g in figures.groups
         ]
     else:
-        if left_out:
-            raise RunError("Errata can be left out of figures by subcategory only.", "Use --by subcategory.")
-        table = _by(catalog, run, by, split)
+        table = _by(catalog, run, by, split, left_out)
     if group is not None:
         table = [row for row in table if row["group"] == group]
     either(json, table, lambda: _print_groups(table))
@@ -139,16 +137,16 @@ def _print_cues(counted: dict[str, Any]) -> None:
     remark(f"Kappa {counted['kappa']:.2f} on {counted['labelled']} labelled traces. {counted['caution']}")
 
 
-def _by(catalog: Any, run: str, by: str, split: str | None) -> list[dict[str, Any]]:
+def _by(catalog: Any, run: str, by: str, split: str | None, without: frozenset[str]) -> list[dict[str, Any]]:
     from audioreason.runs import records
 
     outcomes: dict[str, dict[str, int]] = {}
-    for row in records(catalog.outcomes_by(run, by, split)):
+    for row in records(catalog.outcomes_by(run, by, split, without)):
         outcomes.setdefault(row["group"], {})[row["outcome"]] = row["n"]
     return [
         {"group": row["group"], "n": row["n"], "strict": row["strict"], "low": row["strict_low"]}
         | {"high": row["strict_high"], "outcomes": outcomes.get(row["group"], {})}
-        for row in records(catalog.accuracy_by(run, by, split))
+        for row in records(catalog.accuracy_by(run, by, split, without))
     ]
 
 

@@ -86,9 +86,13 @@ def leaderboard(catalog: Catalog, split: str | None = None) -> pd.DataFrame:
 
 
 def accuracy_by(
-    catalog: Catalog, runs: str | Sequence[str], column: str, split: str | None = None
+    catalog: Catalog,
+    runs: str | Sequence[str],
+    column: str,
+    split: str | None = None,
+    without: frozenset[str] = frozenset(),
 ) -> pd.DataFrame:
-    """Accuracy of runs by a column of their items.
+    """Accuracy of runs by a column of their items, `without` some items.
 
     Returns:
         One row per run and group: run_id, group, n (rated items), strict, official (fractions), their
@@ -104,17 +108,26 @@ def accuracy_by(
                count(*) FILTER (s.answered = 0)::INTEGER AS errors
         FROM runs r JOIN item_scores s USING (run_no) JOIN items i USING (run_no, item_no)
         WHERE r.run_no IN (SELECT unnest($runs)) AND ($split IS NULL OR i.part = $split)
+          AND i.item_id NOT IN (SELECT unnest($without::VARCHAR[]))
         GROUP BY ALL ORDER BY ALL
         """,  # noqa: S608 - the column is one of ours
-        {"runs": catalog.run_numbers(runs), "split": None if split in _WHOLE else split},
+        {
+            "runs": catalog.run_numbers(runs),
+            "split": None if split in _WHOLE else split,
+            "without": sorted(without),
+        },
     )
     return _with_intervals(frame, "n")
 
 
 def outcomes_by(
-    catalog: Catalog, runs: str | Sequence[str], column: str, split: str | None = None
+    catalog: Catalog,
+    runs: str | Sequence[str],
+    column: str,
+    split: str | None = None,
+    without: frozenset[str] = frozenset(),
 ) -> pd.DataFrame:
-    """How many predictions of each outcome each group has: run_id, group, outcome, n.
+    """How many predictions of each outcome each group has, `without` some items: run_id, group, outcome, n.
 
     Raises:
         RunError: if a run is unknown, or the column is not one of `COLUMNS`.
@@ -128,10 +141,10 @@ def outcomes_by(
             WHERE run_no IN ({numbers}) GROUP BY ALL)
         SELECT r.run_id, {group_sql(column)} AS "group", p.outcome, sum(p.n)::INTEGER AS n
         FROM p JOIN runs r USING (run_no) JOIN items i USING (run_no, item_no)
-        WHERE $split IS NULL OR i.part = $split
+        WHERE ($split IS NULL OR i.part = $split) AND i.item_id NOT IN (SELECT unnest($without::VARCHAR[]))
         GROUP BY ALL ORDER BY ALL
         """,  # noqa: S608 - our own column and numbers
-        {"split": None if split in _WHOLE else split},
+        {"split": None if split in _WHOLE else split, "without": sorted(without)},
     )
 
 

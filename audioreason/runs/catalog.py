@@ -93,13 +93,25 @@ class Catalog:
         """
         return accuracy.leaderboard(self, split)
 
-    def accuracy_by(self, runs: str | Sequence[str], column: str, split: str | None = None) -> pd.DataFrame:
+    def accuracy_by(
+        self,
+        runs: str | Sequence[str],
+        column: str,
+        split: str | None = None,
+        without: frozenset[str] = frozenset(),
+    ) -> pd.DataFrame:
         """Accuracy by a column of the items; see `accuracy.accuracy_by`."""
-        return accuracy.accuracy_by(self, runs, column, split)
+        return accuracy.accuracy_by(self, runs, column, split, without)
 
-    def outcomes_by(self, runs: str | Sequence[str], column: str, split: str | None = None) -> pd.DataFrame:
+    def outcomes_by(
+        self,
+        runs: str | Sequence[str],
+        column: str,
+        split: str | None = None,
+        without: frozenset[str] = frozenset(),
+    ) -> pd.DataFrame:
         """Counts of outcomes by a column of the items; see `accuracy.outcomes_by`."""
-        return accuracy.outcomes_by(self, runs, column, split)
+        return accuracy.outcomes_by(self, runs, column, split, without)
 
     def paired(self, a: str, b: str, split: str | None = None) -> Paired:
         """Two runs item by item; see `accuracy.Paired`."""

@@ -49,6 +49,8 @@ def test_figures_lists_and_confusions_agree(program: Program, run: str) -> None:
 def test_an_erratum_leaves_the_figures_and_undo_brings_it_back(program: Program, run: str) -> None:
     program("annotate", "erratum", "tiny", "tiny-001", "wrong", "--note", "two bells")
     assert _rated(program, "--without-errata") == 7
+    layers = strict_json(program("errors", "r", "--by", "layer", "--without-errata", "--json").stdout)
+    assert sum(row["n"] for row in layers) == sum(sum(row["outcomes"].values()) for row in layers) == 7
     assert _rated(program) == 8
     program("annotate", "undo")
     assert _rated(program, "--without-errata") == 8
