@@ -35,6 +35,16 @@ def until_state(workspace: Workspace, job_id: str, *states: str, seconds: float 
         time.sleep(0.05)
 
 
+def until_reason(workspace: Workspace, job_id: str, reason: str) -> None:
+    """Reconcile until the job says this of itself; what others write of themselves comes a moment later."""
+
+    def says() -> bool:
+        reconcile(workspace)
+        return job(workspace, job_id).reason == reason
+
+    until(says, what=f"{job_id} does not say: {reason}")
+
+
 def until_counted(workspace: Workspace, job_id: str, count: int) -> None:
     """Wait until the job `count` has written so many lines."""
     out = workspace.jobs / job_id / "out.jsonl"

@@ -18,7 +18,7 @@ from audioreason.jobs.queue import reconcile
 from audioreason.jobs.watch import job, list_jobs, metrics, tail_log
 from audioreason.workspace import Workspace
 from tests.jobs.conftest import everyone
-from tests.jobs.helpers import until, until_counted, until_state, written
+from tests.jobs.helpers import until, until_counted, until_reason, until_state, written
 
 
 def test_a_job_runs_to_its_end_and_says_what_it_did(workspace: Workspace) -> None:
@@ -125,8 +125,7 @@ def test_a_server_that_a_running_job_uses_is_not_stopped_for_another(
     user = actions.submit(workspace, "count", {"count": 2000, **asks}, after=after)
     training = actions.submit(workspace, "count", {"count": 2, "gpus": 1})  # while the user is starting
     until_counted(workspace, user, 3)
-    reconcile(workspace)
-    assert job(workspace, training).reason == f"It waits for 1 GPU; {user} uses the server {server}."
+    until_reason(workspace, training, f"It waits for 1 GPU; {user} uses the server {server}.")
     assert (job(workspace, server).state, job(workspace, server).attempt) == ("running", 1)
     actions.stop(workspace, user)
     until_state(workspace, training, "finished")
@@ -144,8 +143,8 @@ def test_no_server_is_stopped_for_a_job_that_would_still_wait_for_a_cpu_slot(
     blocker = actions.submit(workspace, "count", {"count": 2000})
     until_counted(workspace, blocker, 2)
     training = actions.submit(workspace, "count", {"count": 2, "gpus": 1})
-    assert job(workspace, training).reason == "It waits for a CPU slot; 0 of 1 free."
-    assert job(workspace, server).ready
+    until_reason(workspace, training, "It waits for a CPU slot; 0 of 1 free.")
+    assert job(workspace, server).ready and job(workspace, server).state == "running"
     actions.stop(workspace, blocker)
     until_state(workspace, blocker, "stopped")
     younger = actions.submit(workspace, "count", {"count": 2000})  # the slot is kept while the server stops
