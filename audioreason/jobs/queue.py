@@ -71,9 +71,8 @@ def start(workspace: Workspace, connection: sqlite3.Connection) -> None:
                         ask_to_stop(connection, other, "pause")
                     slots -= row.cpus  # kept for it until the GPUs are free
                     reason = f"It waits until {', '.join(other.id for other in way)} gives its GPUs free."
-                elif _who_gives_way(row, running, {}, len(free)):
-                    server, user = next(iter(used.items()))
-                    reason = f"It waits for {_gpus(row.gpus)}; {user} uses the server {server}."
+                elif busy := [o.id for o in _who_gives_way(row, running, {}, len(free)) if o.id in used]:
+                    reason = f"It waits for {_gpus(row.gpus)}; {used[busy[0]]} uses the server {busy[0]}."
             gpu_held = True
         if not reason and row.cpus and (cpu_held or wanted > slots):
             cpu_held, reason = True, no_slot
