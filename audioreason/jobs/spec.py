@@ -105,9 +105,9 @@ class JobState(BaseModel):
 
 
 def new_job_id(label: str, now: datetime | None = None) -> str:
-    """A readable id that sorts by time (UTC), such as `20261123-010203-evaluate-a3f9`."""
+    """A readable id that sorts by time (UTC), such as `20261123-010203-evaluate-a3f9c01b`."""
     slug = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")[:60].strip("-") or "job"
-    return f"{now or datetime.now(UTC):%Y%m%d-%H%M%S}-{slug}-{secrets.token_hex(2)}"
+    return f"{now or datetime.now(UTC):%Y%m%d-%H%M%S}-{slug}-{secrets.token_hex(4)}"
 
 
 def job_folder(workspace: Workspace, job_id: str) -> Path:
