@@ -178,6 +178,8 @@ class Annotations:
     def undo(self) -> str | None:
         """Take back this actor's last step that is not taken back yet.
 
+        What another actor has changed since stays as it is, and so does a tag that predictions still have.
+
         Returns:
             What was undone, in words; None if there is nothing left.
         """
@@ -189,11 +191,16 @@ class Annotations:
             ).fetchone()
             if row is None:
                 return None
+            changed = _changed_since(database, row["seq"], self._actor)
+            kept = False
             for table, key, before in reversed(json.loads(row["before"])):
-                _restore(database, table, key, before)
+                if _place(table, key) in changed:
+                    kept = True
+                elif table != "tag" or before is not None or not _given(database, key["name"]):
+                    _restore(database, table, key, before)
             database.execute("UPDATE annotation_log SET undone = 1 WHERE seq = ?", (row["seq"],))
             _log(database, self._actor, f"undid: {row['words']}", [], undone=True)
-        return str(row["words"])
+        return f"{row['words']} (what others changed since is kept)" if kept else str(row["words"])
 
     def export(self, form: str = "csv") -> str:
         """Every tag, note and erratum as one text: csv, jsonl, or md.
@@ -253,6 +260,23 @@ class _Step:
             return
         _restore(self.database, table, key, None if row is None else {**key, **row})
         self.before.append((table, key, before))
+
+
+def _changed_since(database: sqlite3.Connection, seq: int, actor: str) -> set[str]:
+    """The places that other actors changed after a step, and did not take back."""
+    rows = database.execute(
+        "SELECT before FROM annotation_log WHERE seq > ? AND actor <> ? AND undone = 0", (seq, actor)
+    ).fetchall()
+    return {_place(table, key) for row in rows for table, key, _ in json.loads(row["before"])}
+
+
+def _place(table: str, key: Key) -> str:
+    return json.dumps([table, key], sort_keys=True)
+
+
+def _given(database: sqlite3.Connection, tag: str) -> bool:
+    """Whether any prediction has the tag."""
+    return database.execute("SELECT 1 FROM tagged WHERE tag = ? LIMIT 1", (tag,)).fetchone() is not None
 
 
 def _tag_name(text: str) -> str:

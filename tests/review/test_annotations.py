@@ -140,3 +140,27 @@ def test_exports_say_everything_and_no_cell_is_a_formula(workspace: Workspace) -
     assert "\\| &lt;b>" in table[3]
     with pytest.raises(RunError, match="xls"):
         book.export("xls")
+
+
+def test_undo_keeps_what_another_wrote_over_it(workspace: Workspace) -> None:
+    mine, yours = Annotations(workspace, "mine"), Annotations(workspace, "yours")
+    mine.set_note("r", "i", 0, "a bell")
+    yours.set_note("r", "i", 0, "two bells, at 1 s and 4 s")
+    assert "others changed" in (mine.undo() or "")
+    assert mine.note("r", "i", 0) == "two bells, at 1 s and 4 s"
+    yours.undo()
+    assert mine.note("r", "i", 0) == "a bell"  # as it was before theirs
+    mine.mark("d", "i", "wrong")
+    yours.mark("d", "i", "ambiguous")
+    yours.undo()
+    mine.undo()  # theirs is taken back, so nothing is in the way
+    assert mine.errata("d") == {}
+
+
+def test_undo_keeps_a_new_tag_that_others_use_by_now(workspace: Workspace) -> None:
+    mine, yours = Annotations(workspace, "mine"), Annotations(workspace, "yours")
+    mine.set_tag("r", "i", 0, "clipping", True)
+    yours.set_tag("r", "j", 0, "clipping", True)
+    mine.undo()
+    assert mine.tags_of("r") == {("j", 0): ("clipping",)}
+    assert "clipping" in [tag.name for tag in mine.tags()]
