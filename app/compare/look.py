@@ -29,7 +29,7 @@ class Question:
 
 
 @functools.cache
-def annotations() -> Annotations:
+def book() -> Annotations:
     """Tags, notes and errata of the workspace."""
     return Annotations(session.workspace())
 
@@ -40,7 +40,7 @@ def question(
     """The question with the versions of everything that its answer depends on."""
     table = session.runs()
     rows = table.loc[table["run_id"].isin(runs), list(_STAMP)]
-    stamp = (*map(tuple, rows.itertuples(index=False, name=None)), annotations().version())
+    stamp = (*map(tuple, rows.itertuples(index=False, name=None)), book().version())
     return Question(runs, baseline, score, split, without_errata, stamp)
 
 
@@ -53,7 +53,7 @@ def comparison(asked: Question) -> Comparison:
     """
     return compare(
         session.catalog(),
-        annotations(),
+        book(),
         asked.runs,
         asked.baseline,
         score=asked.score,
@@ -92,4 +92,4 @@ def errata(runs: tuple[str, ...]) -> int:
     """How many items of the datasets of these runs are marked wrong or ambiguous."""
     table = session.runs()
     names = set(table.loc[table["run_id"].isin(runs), "dataset"])
-    return sum(len(annotations().errata(str(name))) for name in names)
+    return sum(len(book().errata(str(name))) for name in names)

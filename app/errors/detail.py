@@ -209,7 +209,7 @@ def _tags(run: Mapping[str, Any], found: Opened) -> None:
         item=item_id,
         sample=sample,
         given=notes.tags_of(run_id).get((item_id, sample), ()),
-        note=notes.annotations().note(run_id, item_id, sample),
+        note=notes.book().note(run_id, item_id, sample),
         erratum=erratum.kind if erratum else None,
         said=str(st.session_state.get("errors_said", "")),
     )
@@ -247,7 +247,7 @@ def _apply(run: Mapping[str, Any], step: Mapping[str, Any]) -> None:
 
 
 def _done(run: Mapping[str, Any], step: Mapping[str, Any]) -> str:
-    kind, book = step.get("do"), notes.annotations()
+    kind, book = step.get("do"), notes.book()
     run_id, item_id = str(run["run_id"]), str(step.get("item", ""))
     sample = int(step.get("sample", 0))
     if kind == "open":

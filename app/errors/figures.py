@@ -113,7 +113,7 @@ def _find(now: Address, run: Run, part: str, without: Without, limit: int, offse
     only = None
     if now.tag:
         tag = None if now.tag == ANY_TAG else now.tag
-        only = explorer.tagged(notes.annotations(), str(run["run_id"]), tag)
+        only = explorer.tagged(notes.book(), str(run["run_id"]), tag)
     if now.cue and (found := heard.cues(run)) is not None:
         claimed = found.having(now.cue)
         only = claimed if only is None else tuple(sorted(set(only) & set(claimed)))
@@ -197,4 +197,4 @@ def agreement(run: Run, part: str, without: Without) -> list[Agreement]:
 def tag_table(run: Run, part: str, without: Without) -> TagTable:
     """Tagged predictions by subcategory, read anew each time."""
     run_id = str(run["run_id"])
-    return explorer.tag_table(session.catalog(), notes.annotations(), run_id, split_of(part), without)
+    return explorer.tag_table(session.catalog(), notes.book(), run_id, split_of(part), without)

@@ -13,39 +13,39 @@ from audioreason.review import Annotations, Erratum, Tag
 
 
 @functools.cache
-def annotations() -> Annotations:
+def book() -> Annotations:
     """The annotations of this lab's workspace."""
     return Annotations(session.workspace())
 
 
 def all_tags() -> list[Tag]:
     """Every tag with its key and how often it was given."""
-    return list(_all_tags(annotations().version()))
+    return list(_all_tags(book().version()))
 
 
 @functools.lru_cache(maxsize=2)
 def _all_tags(version: int) -> tuple[Tag, ...]:
-    return tuple(annotations().tags())
+    return tuple(book().tags())
 
 
 def tags_of(run_id: str) -> Mapping[tuple[str, int], tuple[str, ...]]:
     """The tags of a run's predictions, by item and sample."""
-    return _tags_of(run_id, annotations().version())
+    return _tags_of(run_id, book().version())
 
 
 @functools.lru_cache(maxsize=8)
 def _tags_of(run_id: str, version: int) -> Mapping[tuple[str, int], tuple[str, ...]]:
-    return annotations().tags_of(run_id)
+    return book().tags_of(run_id)
 
 
 def errata(dataset: str) -> Mapping[str, Erratum]:
     """The items of a dataset that somebody marked, by id."""
-    return _errata(dataset, annotations().version())
+    return _errata(dataset, book().version())
 
 
 @functools.lru_cache(maxsize=8)
 def _errata(dataset: str, version: int) -> Mapping[str, Erratum]:
-    return annotations().errata(dataset)
+    return book().errata(dataset)
 
 
 def left_out(dataset: str) -> frozenset[str]:

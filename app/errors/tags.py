@@ -78,9 +78,9 @@ def _list() -> None:
             st.markdown(":small[:gray[It is taken from every prediction that has it.]]")
             for tag in known:
                 if st.button(f"{plain(tag.name)} {tag.count}", key=f"errors_remove_{tag.name}"):
-                    _do(lambda name=tag.name: notes.annotations().remove_tag(name))
+                    _do(lambda name=tag.name: notes.book().remove_tag(name))
     if added and (name or "").strip():
-        _do(lambda: notes.annotations().add_tag(name.strip()))
+        _do(lambda: notes.book().add_tag(name.strip()))
 
 
 def _do(change: Any) -> None:
@@ -111,7 +111,7 @@ def _export() -> None:
         for name, label in _FILES.items():
             st.download_button(
                 label,
-                lambda name=name: notes.annotations().export(name),
+                lambda name=name: notes.book().export(name),
                 file_name=f"annotations.{name}",
                 key=f"errors_export_{name}",
                 on_click="ignore",
