@@ -18,7 +18,7 @@ from audioreason.review import Annotations
 from audioreason.runs import RunWriter, import_predictions, run_folder
 from audioreason.runs.desk import opened as opened_items
 from audioreason.runs.desk import pins
-from tests.browser.conftest import Lab, clip_state, opened
+from tests.browser.conftest import Lab, opened
 from tests.browser.world import HOSTILE
 from tests.runs.conftest import answer, make_record
 
@@ -117,7 +117,9 @@ def test_space_plays_and_autoplay_plays_the_next(page: Page, lab: Lab) -> None:
     page.locator(".bar .autoplay").click()
     page.keyboard.press("j")
     page.wait_for_function(playing("bells/bells-01"))
-    assert clip_state(page, "bells/bells-00")["paused"]
+    page.wait_for_function(
+        "() => window.__audioreasonPlayers?.clips.get('bells/bells-00')?.audio.paused !== false"
+    )
     expect(page.locator(".bar .id")).to_have_text("bells-01")
 
 

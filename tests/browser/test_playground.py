@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from audioreason.jobs.watch import list_jobs
 from audioreason.runs import read_items, run_folder
-from audioreason.runs.desk import set_pin
+from audioreason.runs.desk import pins, set_pin
 from tests.browser.conftest import HEARD, RUN, Lab, open_playground, opened, run, trace
 from tests.browser.world import HOSTILE
 from tests.servers import Half, Request, Text
@@ -258,6 +258,8 @@ def test_a_prompt_is_evaluated_as_a_job_with_its_accuracy(page: Page, lab: Lab) 
 
 def test_a_prompt_is_evaluated_on_the_pinned_items_alone(page: Page, lab: Lab) -> None:
     lab.model.reply = Text("ANSWER: 2 times", chunks=1)
+    for item in pins(lab.workspace, "bells"):  # another test's
+        set_pin(lab.workspace, "bells", item, False)
     for item in ("bells-03", "bells-07"):
         set_pin(lab.workspace, "bells", item, True)
     open_playground(page, lab, prompt="baseline")
