@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -56,7 +57,7 @@ def test_a_stopped_job_is_resumed_where_it_was(page: Page, lab: Lab) -> None:
     lab.model.reply = Text(HEARD, after=1.5)
     job_id = submit(lab.workspace, "evaluate", {"dataset": "bells", "concurrency": 1})
     page.goto(lab.address("jobs", job=job_id), wait_until="domcontentloaded")
-    expect(page.get_by_text("2 of 12").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_text(re.compile(r"^[2-9] of 12")).first).to_be_visible(timeout=30_000)
     page.locator(".st-key-job_stop button").click()
     expect(page.get_by_role("button", name="Resume")).to_be_visible(timeout=30_000)
     before = job(lab.workspace, job_id).done
@@ -135,16 +136,16 @@ def test_the_log_is_filtered_by_level_and_by_words(page: Page, lab: Lab) -> None
 
 
 def test_watching_a_job_runs_no_script_and_moves_nothing(page: Page, lab: Lab) -> None:
-    lab.model.reply = Text(HEARD, after=0.7)
+    lab.model.reply = Text(HEARD, after=1.5)
     job_id = submit(lab.workspace, "evaluate", {"dataset": "bells", "concurrency": 1})
     page.goto(lab.address("jobs", job=job_id), wait_until="domcontentloaded")
-    expect(page.get_by_text("1 of 12").first).to_be_visible()
+    expect(page.get_by_text(re.compile(r"^\d+ of 12")).first).to_be_visible()
     find = page.get_by_role("searchbox", name="Find in log")
     find.fill("gen")
     card = page.locator(".rail .card").element_handle()
     place = page.locator(".live .line").bounding_box()
     assert card is not None
-    expect(page.get_by_text("5 of 12").first).to_be_visible()
+    expect(page.get_by_text(re.compile(r"^[3-9] of 12")).first).to_be_visible()  # polls may skip a number
     assert card.evaluate("node => node.isConnected")
     assert page.locator(".live .line").bounding_box() == place
     expect(find).to_have_value("gen")
