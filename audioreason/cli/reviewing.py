@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from audioreason.cli.output import Json, either, emit_table, percent, remark
+from audioreason.cli.output import Json, either, emit_table, interval, percent, remark
 from audioreason.errors import RunError
 from audioreason.workspace import Workspace, write_atomic
 
@@ -164,17 +163,18 @@ def _print_groups(table: list[dict[str, Any]]) -> None:
         ("group", "n", "strict", "95%", *(name.replace("_", " ") for name in names)),
         [
             (
-                *(row["group"], row["n"], percent(row["strict"]), _interval(row)),
+                *(
+                    row["group"],
+                    row["n"],
+                    percent(row["strict"]),
+                    interval(None if row["low"] is None else (row["low"], row["high"])),
+                ),
                 *(row["outcomes"].get(name, "") for name in names),
             )
             for row in table
         ],
         right=("n", "strict", "95%", *(name.replace("_", " ") for name in names)),
     )
-
-
-def _interval(row: Mapping[str, Any]) -> str:
-    return "" if row["low"] is None else f"{100 * row['low']:.1f}–{100 * row['high']:.1f}"
 
 
 def _print_list(rows: list[dict[str, Any]], total: int) -> None:

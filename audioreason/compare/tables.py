@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from audioreason.runs import records
+from audioreason.runs.cells import inert
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +25,6 @@ Format = Literal["csv", "markdown", "latex"]
 FORMATS: tuple[Format, ...] = ("csv", "markdown", "latex")
 MINUS = "\N{MINUS SIGN}"
 ALL = "all"
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run the cell
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
     character: f"\\{character}" for character in "&%$#_{}"
 }
@@ -218,8 +218,8 @@ def span(low: float | None, high: float | None, show: Callable[[float | None], s
 def _safe(value: object) -> object:
     if not isinstance(value, str):
         return value
-    one_end = value.replace("\r\n", "\n").replace("\r", "\n")  # which the writer quotes; it does not quote \r
-    return f"'{one_end}" if value.startswith(_FORMULA_STARTS) else one_end
+    # line ends that the writer quotes: it does not quote \r
+    return inert(value).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _markdown(text: str) -> str:

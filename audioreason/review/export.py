@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from audioreason.runs.cells import inert
+
 FORMATS = ("csv", "jsonl", "md")
 _COLUMNS = ("kind", "dataset", "run_id", "item_id", "sample", "value", "note", "created")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def exported(rows: Sequence[Mapping[str, Any]], form: str) -> str:
@@ -30,14 +31,13 @@ def exported(rows: Sequence[Mapping[str, Any]], form: str) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
-    writer.writerows([safe_cell(row[name]) for name in _COLUMNS] for row in plain)
+    writer.writerows([_csv(row[name]) for name in _COLUMNS] for row in plain)
     return text.getvalue()
 
 
-def safe_cell(value: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula: text that begins like one gets an apostrophe."""
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
+def _csv(value: Any) -> Any:
+    if isinstance(value, str):
+        return inert(value)
     return "" if value is None else value
 
 

@@ -21,6 +21,7 @@ from audioreason.answers import RawResponse, parse
 from audioreason.errors import RunError
 from audioreason.items import load_dataset
 from audioreason.items.splits import split_of
+from audioreason.runs.cells import inert
 from audioreason.runs.derive import SCORES, score_run, scored
 from audioreason.runs.record import (
     Prediction,
@@ -39,7 +40,6 @@ from audioreason.workspace import Workspace, write_atomic
 
 FORMATS = ("mmar", "csv", "parquet")
 _SHOWN = 5  # ids named in a remark
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     text = str(value).replace("\0", "\ufffd")  # csv readers end a file at NUL
-    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA_STARTS) else text
+    return inert(text) if isinstance(value, str) else text
 
 
 def _submission(predictions: Iterable[Prediction], sections: tuple[str, ...]) -> Iterator[dict[str, str]]:
