@@ -15,7 +15,7 @@ from app.errors import heard, look, notes
 from app.errors.address import PAGE, Address
 from audioreason.review import explorer
 from audioreason.review.explorer import Agreement, Biases, Confusion, Overview, TagTable
-from audioreason.runs import Filter
+from audioreason.runs import Filter, records
 
 ANY_TAG = "*"
 
@@ -152,7 +152,7 @@ def _listed(
     )
     sort = SORTS.get(now.sort, SORTS["item"])
     page = explorer.find(session.catalog(), where, sort.name, sort.descending, limit, offset)
-    return Found(look.plain_rows(page.rows), page.total)
+    return Found(records(page.rows), page.total)
 
 
 def _whole(number: float | None) -> int | None:

@@ -19,7 +19,7 @@ from app.session import ClipView, clip_view
 from audioreason.errors import ItemError, LabError, RunError
 from audioreason.items import Dataset, Item
 from audioreason.items.picture import spectrogram
-from audioreason.runs import Detail, Filter, RunRecord, load_record
+from audioreason.runs import Detail, Filter, RunRecord, load_record, records
 from audioreason.runs.desk import note_opened, opened
 
 SEALED = "sealed"
@@ -38,14 +38,8 @@ def runs() -> list[dict[str, Any]]:
     global _known
     frame = session.runs()  # the same object for a second
     if _known[0] is not frame:
-        _known = (frame, plain_rows(frame))
+        _known = (frame, records(frame))
     return _known[1]
-
-
-def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a result as dicts; whatever is missing, of any type, is None."""
-    known = frame.astype(object).where(frame.notna(), None)
-    return [{str(name): value for name, value in row.items()} for row in known.to_dict("records")]
 
 
 def run(run_id: str) -> dict[str, Any] | None:
@@ -218,7 +212,7 @@ def samples(run: Mapping[str, Any], item_id: str) -> list[dict[str, Any]]:
 @functools.lru_cache(maxsize=256)
 def _samples(run_id: str, item_id: str, stamp: Stamp) -> tuple[dict[str, Any], ...]:
     where = Filter(runs=(run_id,), items=(item_id,))
-    return tuple(plain_rows(session.catalog().predictions(where, limit=_CHIPS).rows))
+    return tuple(records(session.catalog().predictions(where, limit=_CHIPS).rows))
 
 
 def elsewhere(run: Mapping[str, Any], item_id: str) -> list[dict[str, Any]]:
@@ -229,4 +223,4 @@ def elsewhere(run: Mapping[str, Any], item_id: str) -> list[dict[str, Any]]:
 
 @functools.lru_cache(maxsize=256)
 def _elsewhere(dataset: str, item_id: str, stamps: tuple[Any, ...]) -> tuple[dict[str, Any], ...]:
-    return tuple(plain_rows(session.catalog().item_in_runs(dataset, item_id)))
+    return tuple(records(session.catalog().item_in_runs(dataset, item_id)))

@@ -6,7 +6,7 @@ derive     scores from stored answers                  report    one run's accur
 catalog    all runs as tables: `accuracy`, `listing` (with `filtering`) and `playground` hold its questions,
            `loading`, `live` and `tables` keep it in step with the disk
 scratch    playground generations                      transfer  import and export
-desk       drafts, saved prompts, pinned items            cells     text that no spreadsheet runs
+desk       drafts, saved prompts, pinned items        cells     text that no spreadsheet runs
 """
 
 from audioreason.runs.accuracy import COLUMNS, Paired
