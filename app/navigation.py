@@ -16,6 +16,8 @@ TITLES = {
     "compare": "Compare",
     "launch": "Launch",
     "jobs": "Jobs",
+    "rest": "ReST",
+    "optimize": "Optimize",
     "settings": "Settings",
 }
 

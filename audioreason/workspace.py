@@ -90,6 +90,16 @@ class Workspace:
         return self.root / "adapters"
 
     @property
+    def rest(self) -> Path:
+        """`rest/ID/`: self-training experiments, a folder a round."""
+        return self.root / "rest"
+
+    @property
+    def optimize(self) -> Path:
+        """`optimize/ID/`: searches for a better prompt."""
+        return self.root / "optimize"
+
+    @property
     def cache(self) -> Path:
         """`cache/`: prepared clips, spectrograms; may be deleted at any time."""
         return self.root / "cache"
