@@ -13,6 +13,7 @@ from audioreason.items.schema import Kind
 from audioreason.workspace import Workspace
 
 _MMAR = Path(__file__).resolve().parents[2] / "shared" / "mmar"
+_REAL = {"jobs", "browser", "packaging"}  # folders of tests that wait for other processes
 _LAYERS = (("Signal Layer", "Counting"), ("Semantic Layer", "Speaker Analysis"), ("Cultural Layer", "Style"))
 
 
@@ -98,5 +99,12 @@ def _shared(name: str) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the browser's tests last: while a browser is held, this thread has a running event loop."""
+    """Run the browser's tests last: while a browser is held, this thread has a running event loop.
+
+    What starts real processes or a real browser gets one second try, because a busy machine may take longer
+    than any patience. The summary names each that needed it (`-rR`): look at them, a race is a fault.
+    """
     items.sort(key=lambda item: "browser" in item.path.parts)
+    for item in items:
+        if _REAL & set(item.path.parts):
+            item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=1))
