@@ -1,7 +1,7 @@
 """Every page's action as a command. Contents: `evaluating` (eval), `running` (runs, score, show, import,
 export), `comparing` (compare, paper, stability, contribution), `reviewing` (errors, annotate), `prompting`
 (prompts), `datasets` (data, soundcheck), `system` (lab, serve, doctor), `training` (teach, train, merge),
-`working` (jobs).
+`working` (jobs), `challenging` (submit, rubrics).
 
 Commands import what they need when they run, so that `audioreason --help` answers at once.
 """
@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from audioreason.cli import (
+    challenging,
     comparing,
     datasets,
     evaluating,
@@ -61,6 +62,8 @@ app.add_typer(prompting.app, name="prompts")
 app.add_typer(datasets.app, name="data")
 app.add_typer(datasets.soundcheck, name="soundcheck")
 app.add_typer(working.app, name="jobs")
+app.add_typer(challenging.submit, name="submit")
+app.add_typer(challenging.rubrics, name="rubrics")
 
 
 def main() -> None:

@@ -1,0 +1,33 @@
+"""The road to a leaderboard: MMAR's submission form, and the process score of the Audio Reasoning Challenge.
+
+`submission` writes and checks the file that is handed in; `rubrics` asks a judge how well correct answers
+were reasoned; `calibration` holds the judge against ratings by hand. Knows nothing about pages or jobs.
+"""
+
+from audioreason.challenge.calibration import Calibration, calibrate, hand_ratings, rate_by_hand
+from audioreason.challenge.rubrics import (
+    ProcessScore,
+    Rating,
+    judges,
+    process_score,
+    rate,
+    read_ratings,
+)
+from audioreason.challenge.submission import Checked, Problem, check_submission, write_submission
+
+__all__ = [
+    "Calibration",
+    "Checked",
+    "Problem",
+    "ProcessScore",
+    "Rating",
+    "calibrate",
+    "check_submission",
+    "hand_ratings",
+    "judges",
+    "process_score",
+    "rate",
+    "rate_by_hand",
+    "read_ratings",
+    "write_submission",
+]

@@ -1,0 +1,267 @@
+"""MMAR's submission: one JSON object a line with `id`, `thinking_prediction` and `answer_prediction`.
+
+A file is checked before it is written and may be checked wherever it comes from; the form is that of the
+Interspeech 2026 Audio Reasoning Challenge (audio-reasoning-challenge.github.io). Knows nothing about judges.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from audioreason.answers import RawResponse, official_match, parse, resolve
+from audioreason.errors import RunError
+from audioreason.items import Dataset
+from audioreason.runs.record import load_record, run_folder
+from audioreason.runs.snapshot import read_items
+from audioreason.runs.storage import merged_predictions
+from audioreason.workspace import Workspace, write_atomic
+
+FIELDS = ("id", "thinking_prediction", "answer_prediction")
+_INSIDE = "submission.jsonl"  # the one file in a zip
+_LARGEST = 1 << 28  # bytes of the file, also after unpacking
+_NAMED = 3  # places named in a summary sentence
+_ZIP_TIME = (2020, 1, 1, 0, 0, 0)  # the same answers make the same bytes
+
+Level = Literal["error", "warning"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a submission. An error would be refused or lose points for its form alone."""
+
+    level: Level
+    where: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A checked submission: `lines` in the file, `items` in the dataset, and how it would score.
+
+    `official` and `strict` are fractions of all items of the dataset; what is missing counts as wrong.
+    """
+
+    lines: int
+    items: int
+    official: float
+    strict: float
+    problems: tuple[Problem, ...]
+
+    @property
+    def valid(self) -> bool:
+        """Whether there is no error."""
+        return not any(problem.level == "error" for problem in self.problems)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain data, for `--json`."""
+        return {**asdict(self), "valid": self.valid}
+
+
+def check_submission(file: Path, dataset: Dataset) -> Checked:
+    """Check a submission, `.jsonl` or a `.zip` that holds one, against the items it must answer.
+
+    Raises:
+        RunError: if the file cannot be read or unpacked at all.
+    """
+    return check_rows(_read(file), dataset)
+
+
+def check_rows(lines: Iterable[tuple[str, bytes]], dataset: Dataset) -> Checked:
+    """As `check_submission`, for lines that are already here, each with its place."""
+    problems: list[Problem] = []
+    answers: dict[str, Mapping[str, str]] = {}
+    seen: Counter[str] = Counter()
+    count = 0
+    for where, line in lines:
+        if not line.strip():
+            continue
+        count += 1
+        row = _row(where, line, problems)
+        if row is None:
+            continue
+        seen[row["id"]] += 1
+        answers.setdefault(row["id"], row)
+    known = {item.id: item for item in dataset.items}
+    problems += _about_ids(seen, known, dataset.info.name)
+    official = strict = unclear = 0
+    quoting: list[str] = []
+    for item_id, given in answers.items():
+        item = known.get(item_id)
+        if item is None:
+            continue
+        answer = given["answer_prediction"]
+        resolution = resolve(answer, item.choices)
+        right = resolution.index is not None and resolution.index == item.gold
+        matched = official_match(answer, item.answer, item.choices)
+        official, strict = official + matched, strict + right
+        unclear += resolution.index is None
+        if right and not matched:
+            quoting.append(item_id)
+    if unclear:
+        problems.append(
+            Problem("warning", "answer_prediction", f"{unclear} answers name no choice, or more than one.")
+        )
+    if quoting:
+        problems.append(
+            Problem(
+                "warning",
+                "answer_prediction",
+                f"{len(quoting)} answers name the right choice in words that the official match calls wrong"
+                f" ({_some(quoting)}): answer with the choice's own text.",
+            )
+        )
+    silent = [item_id for item_id, one in answers.items() if not one["thinking_prediction"].strip()]
+    if silent:
+        problems.append(
+            Problem(
+                "warning",
+                "thinking_prediction",
+                f"{len(silent)} predictions have no reasoning ({_some(silent)}): their process score is low.",
+            )
+        )
+    total = len(dataset.items)
+    return Checked(count, total, official / max(total, 1), strict / max(total, 1), tuple(problems))
+
+
+def write_submission(workspace: Workspace, run_id: str, dataset: Dataset, path: Path) -> Checked:
+    """Write a run as a submission to `path` (`.jsonl`, or `.zip` with the JSONL in it), if it is valid.
+
+    The first sample of each item counts. An answer that states one choice is written as that choice's own
+    text, so that "(B) text" is not called wrong for its letter; any other stays as the model wrote it.
+
+    Raises:
+        RunError: if the run is unknown, was made on another dataset, or would not be a valid submission;
+            nothing is written.
+        WorkspaceError: if `path` cannot be written.
+    """
+    record = load_record(workspace, run_id)
+    if record.dataset.name != dataset.info.name:
+        raise RunError(
+            f"The run {run_id} was made on {record.dataset.name}, not on {dataset.info.name}.",
+            "Name the run's dataset.",
+        )
+    if record.permutation or record.ablation:
+        raise RunError(
+            f"The run {run_id} is a control (other order of choices, or no clip).", "Submit a plain run."
+        )
+    rows = [orjson.dumps(row) for row in _rows(workspace, run_id, record.expected_sections)]
+    checked = check_rows(((f"line {n}", row) for n, row in enumerate(rows, 1)), dataset)
+    if not checked.valid:
+        first = next(problem for problem in checked.problems if problem.level == "error")
+        raise RunError(
+            f"The run {run_id} is no valid submission: {first.sentence}",
+            f"Ask for what is missing with: audioreason eval --run-id {run_id} --resume",
+        )
+    data = b"".join(row + b"\n" for row in rows)
+    write_atomic(path, _zipped(data) if path.suffix.lower() == ".zip" else data)
+    return checked
+
+
+def _rows(workspace: Workspace, run_id: str, sections: Sequence[str]) -> Iterator[dict[str, str]]:
+    folder = run_folder(workspace, run_id)
+    items = {item.id: item for item in read_items(folder)}
+    for prediction in merged_predictions(folder, [(item_id, 0) for item_id in items]):
+        if prediction.sample or prediction.error is not None:
+            continue
+        parsed = parse(
+            RawResponse(prediction.content, prediction.reasoning, prediction.finish_reason), sections
+        )
+        choices = items[prediction.item_id].choices
+        index = resolve(parsed.answer, choices).index
+        told = [
+            f"{name}: {text}" for name, text in parsed.sections.items() if name != "ANSWER" and text.strip()
+        ]
+        yield {
+            "id": prediction.item_id,
+            "thinking_prediction": "\n\n".join(part for part in (parsed.thinking.strip(), *told) if part),
+            "answer_prediction": parsed.answer if index is None else choices[index].strip(),
+        }
+
+
+def _read(file: Path) -> Iterator[tuple[str, bytes]]:
+    try:
+        if file.stat().st_size > _LARGEST:
+            raise RunError(f"{file} is larger than {_LARGEST >> 20} MiB.", "Is it the right file?")
+        data = file.read_bytes()
+    except OSError as error:
+        raise RunError(f"{file} cannot be read ({error.strerror or error}).", "Check the path.") from error
+    if data[:4] == b"PK\x03\x04":
+        data = _unzipped(file, data)
+    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+        yield f"line {number}", line
+
+
+def _unzipped(file: Path, data: bytes) -> bytes:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = [info for info in archive.infolist() if not info.is_dir()]
+            tables = [info for info in names if info.filename.endswith(".jsonl")]
+            if len(tables) != 1:
+                raise RunError(
+                    f"{file} holds {len(tables)} files .jsonl, and must hold one.",
+                    "Pack the one that counts.",
+                )
+            if tables[0].file_size > _LARGEST:
+                raise RunError(f"{file} unpacks to more than {_LARGEST >> 20} MiB.", "Is it the right file?")
+            return archive.read(tables[0])
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:  # damaged, or has a password
+        raise RunError(f"{file} cannot be unpacked ({error}).", "Pack it again.") from error
+
+
+def _zipped(data: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(zipfile.ZipInfo(_INSIDE, _ZIP_TIME), data, zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def _row(where: str, line: bytes, problems: list[Problem]) -> dict[str, str] | None:
+    def wrong(sentence: str) -> None:
+        problems.append(Problem("error", where, sentence))
+
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        wrong(f"It is not JSON ({error.msg}).")
+        return None
+    if not isinstance(value, dict):
+        wrong("It is not an object with id, thinking_prediction and answer_prediction.")
+        return None
+    for name in FIELDS:
+        if name not in value:
+            wrong(f"It has no {name}.")
+            return None
+        if not isinstance(value[name], str):
+            wrong(f"Its {name} is not text.")
+            return None
+    if not value["id"].strip():
+        wrong("Its id is empty.")
+        return None
+    if not value["answer_prediction"].strip():
+        problems.append(Problem("warning", where, f"The answer to {value['id']} is empty."))
+    if further := sorted(set(value) - set(FIELDS)):
+        problems.append(Problem("warning", where, f"It has further fields: {', '.join(further)}."))
+    return {name: value[name] for name in FIELDS}
+
+
+def _about_ids(seen: Counter[str], known: Mapping[str, Any], dataset: str) -> Iterator[Problem]:
+    groups = (
+        ([item_id for item_id in seen if item_id not in known], f"are no items of {dataset}"),
+        ([item_id for item_id, count in seen.items() if count > 1], "are answered more than once"),
+        ([item_id for item_id in known if item_id not in seen], "have no prediction"),
+    )
+    for ids, what in groups:
+        if ids:
+            yield Problem("error", "id", f"{len(ids)} ids {what}: {_some(ids)}.")
+
+
+def _some(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:_NAMED]) + (f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else "")
