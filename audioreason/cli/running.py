@@ -114,7 +114,9 @@ def show(
 
 
 def import_run(
-    file: Annotated[Path, typer.Argument(help="Predictions: id, answer_prediction, thinking_prediction.")],
+    file: Annotated[
+        Path, typer.Argument(help="MMAR's submission form, an Inspect log, or lmms-eval's samples.")
+    ],
     dataset: Annotated[str, typer.Option(help="The dataset they answer.")],
     run_id: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
     json: Json = False,
@@ -133,7 +135,8 @@ def import_run(
 def export(
     run: RunId,
     format: Annotated[
-        Literal["mmar", "csv", "parquet"], typer.Option(help="mmar is the challenge's JSONL.")
+        Literal["mmar", "csv", "parquet", "inspect"],
+        typer.Option(help="mmar is the challenge's JSONL, inspect a log for `inspect view`."),
     ] = "csv",
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Where to write (default: RUN with a suffix).")
@@ -143,7 +146,8 @@ def export(
     """Write a run's predictions for other tools, or as an MMAR submission."""
     from audioreason.runs import export_run
 
-    path = output or Path(f"{run}.{'jsonl' if format == 'mmar' else format}")
+    suffix = {"mmar": "jsonl", "inspect": "json"}.get(format, format)
+    path = output or Path(f"{run}.{suffix}")
     try:
         count = export_run(Workspace.open(), run, format, path)
     except OSError as error:

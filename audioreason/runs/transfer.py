@@ -1,4 +1,4 @@
-"""Predictions in from elsewhere and out to other tools: MMAR's submission form, CSV, Parquet.
+"""Predictions in from elsewhere and out to other tools: MMAR's submission form, logs, CSV, Parquet.
 
 Knows those formats; an imported file becomes a finished run like any other.
 """
@@ -19,10 +19,12 @@ import pyarrow as pa
 
 from audioreason.answers import RawResponse, parse
 from audioreason.errors import RunError
-from audioreason.items import load_dataset
+from audioreason.inference.endpoint import Sampling
+from audioreason.items import Dataset, Item, load_dataset
 from audioreason.items.splits import split_of
 from audioreason.runs.cells import inert
 from audioreason.runs.derive import SCORES, score_run, scored
+from audioreason.runs.elsewhere import Told, inspect_log, read_log
 from audioreason.runs.record import (
     Prediction,
     RunRecord,
@@ -38,7 +40,7 @@ from audioreason.runs.storage import PREDICTIONS, Key, flat, merged_predictions,
 from audioreason.runs.writer import RunWriter
 from audioreason.workspace import Workspace, write_atomic
 
-FORMATS = ("mmar", "csv", "parquet")
+FORMATS = ("mmar", "csv", "parquet", "inspect")
 _SHOWN = 5  # ids named in a remark
 
 
@@ -58,23 +60,28 @@ def import_predictions(
     workspace: Workspace, file: Path, dataset: str, run_id: str | None = None
 ) -> ImportOutcome:
     """Make a finished run of a file of predictions: JSON (a list) or JSONL of objects with `id`,
-    `answer_prediction` and `thinking_prediction` (optional).
+    `answer_prediction` and `thinking_prediction` (optional), an Inspect log, or lmms-eval's samples.
 
-    The run holds the items that the file answers, in the dataset's order.
+    The run holds the items that the file answers, in the dataset's order, with their choices in the order in
+    which they were asked.
 
     Raises:
-        RunError: if the file cannot be read, is not of that form, or answers no item of the dataset.
+        RunError: if the file cannot be read, is of no such form, or answers no item of the dataset.
         ItemError: if there is no such dataset.
     """
     data = load_dataset(workspace, dataset)
-    predictions: dict[str, Prediction] = {}
-    seen: Counter[str] = Counter()
-    for where, value in _objects(file):
-        prediction = _prediction(where, value)
-        seen[prediction.item_id] += 1
-        predictions.setdefault(prediction.item_id, prediction)
-    items = [item for item in data.items if item.id in predictions]
-    unknown = tuple(item_id for item_id in predictions if item_id not in data)
+    log = read_log(file, data)
+    told = _submitted(file, data) if log is None else log.told
+    predictions: dict[Key, Prediction] = {}
+    asked: dict[str, Item] = {}
+    seen: Counter[Key] = Counter()
+    for one in told:
+        seen[one.name, one.prediction.sample] += 1
+        if one.item is not None:
+            predictions.setdefault(one.prediction.key, one.prediction)
+            asked.setdefault(one.item.id, one.item)
+    items = [asked[item.id] for item in data.items if item.id in asked]
+    unknown = tuple({one.name: None for one in told if one.item is None})
     if not items:
         raise RunError(
             f"No id in {file} belongs to the dataset {dataset}"
@@ -82,38 +89,52 @@ def import_predictions(
             "Check that the file and the dataset belong together.",
         )
 
+    samples = 1 + max(sample for _, sample in predictions)
+    temperature = log.temperature if log else None
     record = RunRecord(
         run_id=run_id or new_run_id(f"import-{file.stem}"),
         created=datetime.now(UTC),
         kind="import",
         dataset=dataset_ref(data),
+        endpoint=log.endpoint if log else None,
+        sampling=Sampling(temperature=1.0 if temperature is None else temperature, samples=samples)
+        if samples > 1
+        else None,
         n_items=len(items),
         packages=package_versions(),
         git_commit=git_commit(),
     )
     with RunWriter.create(workspace, record, items, split_of(data)) as writer:
         for item in items:
-            writer.append(predictions[item.id])
+            for sample in range(samples):
+                if (item.id, sample) in predictions:
+                    writer.append(predictions[item.id, sample])
+                else:
+                    lacking = "The imported file has no answer for this sample."
+                    writer.append(Prediction(item.id, sample, error=lacking, error_kind="imported"))
         writer.finish()
     score_run(workspace, record.run_id)
 
-    missing = tuple(item.id for item in data.items if item.id not in predictions)
-    duplicates = tuple(item_id for item_id, count in seen.items() if count > 1)
+    missing = tuple(item.id for item in data.items if item.id not in asked)
+    duplicates = tuple(name for (name, _), count in seen.items() if count > 1)
     remarks = (
-        f"{len(items)} predictions imported as {record.run_id}.",
+        f"{len(predictions)} predictions imported as {record.run_id}.",
         *_remark(unknown, f"have an id that {dataset} does not know and were left out"),
         *_remark(duplicates, "appear more than once; the first of each counts"),
         *_remark(missing, f"of the {len(data.items)} items of {dataset} have no prediction"),
     )
-    return ImportOutcome(record.run_id, len(items), unknown, missing, duplicates, remarks)
+    if samples > 1 and temperature is None:
+        remarks += ("The file does not say at which temperature it was sampled; 1 is noted.",)
+    return ImportOutcome(record.run_id, len(predictions), unknown, missing, duplicates, remarks)
 
 
 def export_run(workspace: Workspace, run_id: str, format: str, path: Path) -> int:
     """Write a run's predictions to `path`; returns how many.
 
     `mmar`: the challenge's JSONL, one line per item (its first sample, left out after a server error) with
-    the text that the official rule is applied to. `csv` and `parquet`: every prediction with its scores;
-    CSV cells that a spreadsheet would run as a formula get a leading apostrophe.
+    the text that the official rule is applied to. `inspect`: a log for `inspect view`. `csv` and `parquet`:
+    every prediction with its scores; CSV cells that a spreadsheet would run as a formula get a leading
+    apostrophe.
 
     Raises:
         RunError: if the run is unknown or the format is.
@@ -129,6 +150,11 @@ def export_run(workspace: Workspace, run_id: str, format: str, path: Path) -> in
         lines = [orjson.dumps(row) for row in _submission(predictions, record.expected_sections)]
         write_atomic(path, b"".join(line + b"\n" for line in lines))
         return len(lines)
+    if format == "inspect":
+        scores = {(row.item_id, row.sample): row for row in scored(workspace, run_id)}
+        both = {one.key: (one, scores[one.key]) for one in predictions if one.key in scores}
+        write_atomic(path, inspect_log(record, list(read_items(folder)), both))
+        return len(both)
     rows = _with_scores(workspace, run_id, predictions)
     if format == "parquet":
         return write_rows(path, _EXPORT, rows)
@@ -195,6 +221,13 @@ def _submission(predictions: Iterable[Prediction], sections: tuple[str, ...]) ->
             "thinking_prediction": parsed.thinking,
             "answer_prediction": parsed.answer,
         }
+
+
+def _submitted(file: Path, data: Dataset) -> tuple[Told, ...]:
+    """What a file in MMAR's submission form holds."""
+    known = {item.id: item for item in data.items}
+    found = (_prediction(where, value) for where, value in _objects(file))
+    return tuple(Told(one.item_id, known.get(one.item_id), one) for one in found)
 
 
 def _objects(file: Path) -> Iterator[tuple[str, Any]]:
