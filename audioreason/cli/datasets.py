@@ -1,4 +1,4 @@
-"""Commands about data: data import|list|check|split, soundcheck generate."""
+"""Commands about data: data download|import|list|check|split, soundcheck generate."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from audioreason.workspace import Workspace
 if TYPE_CHECKING:
     from audioreason.items import Finding, ImportReport
 
-app = typer.Typer(help="Datasets: import, list, check, split.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Datasets: download, import, list, check, split.", no_args_is_help=True, rich_markup_mode=None
+)
 imports = typer.Typer(help="Bring a dataset into the workspace.", no_args_is_help=True, rich_markup_mode=None)
 soundcheck = typer.Typer(
     help="The procedural items the lab ships with.", no_args_is_help=True, rich_markup_mode=None
@@ -51,6 +53,40 @@ def import_folder(
     with terminal_progress() as progress:
         outcome = run_import(Workspace.open(), folder, name=name, progress=progress)
     _report(outcome, json, progress.should_stop())
+
+
+@app.command("download")
+def download(
+    mapping: Annotated[
+        Path | None, typer.Argument(help="Mapping file of a hub dataset (default: MMAR).")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the dataset (default: mmar, or the file's).")
+    ] = None,
+    recordings: Annotated[
+        bool, typer.Option(help="Cut clips that the hub lacks from the recordings the items name.")
+    ] = True,
+    json: Json = False,
+) -> None:
+    """Download MMAR, or a hub dataset by a mapping file; called again, it goes on where it was."""
+    from audioreason.acquire import fetch_mapped, fetch_mmar, read_mapping
+
+    workspace = Workspace.open()
+    with terminal_progress(json) as progress:
+        if mapping is not None:
+            outcome = fetch_mapped(workspace, read_mapping(mapping), name or mapping.stem, progress).to_dict()
+        else:
+            outcome = fetch_mmar(
+                workspace, name=name or "mmar", recordings=recordings, progress=progress
+            ).to_dict()
+    lost = outcome.get("lost") or {}
+
+    def table() -> None:
+        emit_table(("what", "count"), [(key, value) for key, value in outcome.items() if key != "lost"])
+        for item_id, reason in lost.items():
+            remark(f"{item_id}: {reason}")
+
+    either(json, outcome, table)
 
 
 @app.command("list")

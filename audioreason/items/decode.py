@@ -42,12 +42,12 @@ class Sound:
 
 
 @contextlib.contextmanager
-def open_sound(path: Path) -> Iterator[Sound]:
-    """Open an audio file for decoding; channels are averaged.
+def open_sound(path: Path, longest: float = MAX_SECONDS, largest: int = MAX_BYTES) -> Iterator[Sound]:
+    """Open an audio file of at most `longest` seconds and `largest` bytes; channels are averaged.
 
     Raises (here or while `blocks` is read):
-        ItemError: if the file is missing, empty, too large, longer than ten minutes, not audio the lab
-            reads, broken, or holds samples that are not numbers.
+        ItemError: if the file is missing, empty, too large, too long, not audio the lab reads, broken, or
+            holds samples that are not numbers.
     """
     try:
         file = path.open("rb", buffering=0)  # libsndfile moves the descriptor itself
@@ -61,9 +61,9 @@ def open_sound(path: Path) -> Iterator[Sound]:
         file.seek(0)
         if size == 0:
             raise ItemError(f"The clip {path.name} is an empty file.", "Copy it again from where it came.")
-        if size > MAX_BYTES:
+        if size > largest:
             raise ItemError(
-                f"The clip {path.name} has {size >> 20} MB; the limit is {MAX_BYTES >> 20} MB.",
+                f"The clip {path.name} has {size >> 20} MB; the limit is {largest >> 20} MB.",
                 "Cut it to the part that the question is about.",
             )
         head = file.read(16)
@@ -75,7 +75,7 @@ def open_sound(path: Path) -> Iterator[Sound]:
         if sound is None:
             sound = stack.enter_context(_ffmpeg(path, file, kind))
         sound.complete = complete
-        sound.blocks = _checked(path, sound, sound.blocks)
+        sound.blocks = _checked(path, sound, sound.blocks, longest)
         yield sound
 
 
@@ -161,7 +161,7 @@ def _ffmpeg(path: Path, file: FileIO, kind: str) -> Iterator[Sound]:
 
 
 def _checked(
-    path: Path, sound: Sound, blocks: Iterator[NDArray[np.float32]]
+    path: Path, sound: Sound, blocks: Iterator[NDArray[np.float32]], longest: float
 ) -> Iterator[NDArray[np.float32]]:
     """The blocks, until a limit is passed or a sample is not a number."""
     if sound.sr not in _RATES or not 1 <= sound.channels <= _MAX_CHANNELS:
@@ -172,9 +172,9 @@ def _checked(
     frames = 0
     for block in blocks:
         frames += len(block)
-        if frames > MAX_SECONDS * sound.sr:
+        if frames > longest * sound.sr:
             raise ItemError(
-                f"The clip {path.name} is longer than {MAX_SECONDS / 60:.0f} minutes.",
+                f"The clip {path.name} is longer than {longest / 60:.0f} minutes.",
                 "Cut it to the part that the question is about.",
             )
         if not np.isfinite(block).all():

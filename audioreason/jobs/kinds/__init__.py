@@ -2,6 +2,7 @@
 
     evaluate              ask models about items, a matrix of prompts x endpoints x seeds x splits
     serve                 a model server, supervised: the local engine or vLLM
+    download              MMAR or a hub dataset, as a dataset of the workspace
     soundcheck_generate   a training set of generated items
     train                 an adapter from answers worth learning
     merge                 model and adapter become one model folder

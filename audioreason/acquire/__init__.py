@@ -1,0 +1,28 @@
+"""Bring data from the outside world: files of a hub, archives, sound cut out of published recordings.
+
+`hub` downloads a repository's files, `archives` unpacks them, `media` fetches clips by address and timestamp,
+`mmar` puts these together for MMAR, `mapping` reads any hub dataset by a mapping file. Nothing half-made ever
+stands under its final name. Knows nothing about models, runs or pages.
+"""
+
+from audioreason.acquire.archives import unpack
+from audioreason.acquire.hub import HubFile, Snapshot, fetch_snapshot, look
+from audioreason.acquire.mapping import Mapping, fetch_mapped, read_mapping
+from audioreason.acquire.media import ClipReport, fetch_clips, parse_timestamp
+from audioreason.acquire.mmar import MmarReport, fetch_mmar
+
+__all__ = [
+    "ClipReport",
+    "HubFile",
+    "Mapping",
+    "MmarReport",
+    "Snapshot",
+    "fetch_clips",
+    "fetch_mapped",
+    "fetch_mmar",
+    "fetch_snapshot",
+    "look",
+    "parse_timestamp",
+    "read_mapping",
+    "unpack",
+]
