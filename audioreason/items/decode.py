@@ -42,13 +42,17 @@ class Sound:
 
 
 @contextlib.contextmanager
-def open_sound(path: Path, longest: float = MAX_SECONDS, largest: int = MAX_BYTES) -> Iterator[Sound]:
-    """Open an audio file of at most `longest` seconds and `largest` bytes; channels are averaged.
+def open_sound(path: Path, longest: float | None = None, largest: int | None = None) -> Iterator[Sound]:
+    """Open an audio file of at most `longest` seconds (default: ten minutes) and `largest` bytes (256 MiB).
+
+    Channels are averaged.
 
     Raises (here or while `blocks` is read):
         ItemError: if the file is missing, empty, too large, too long, not audio the lab reads, broken, or
             holds samples that are not numbers.
     """
+    longest = MAX_SECONDS if longest is None else longest
+    largest = MAX_BYTES if largest is None else largest
     try:
         file = path.open("rb", buffering=0)  # libsndfile moves the descriptor itself
     except OSError as error:
