@@ -1,4 +1,4 @@
-"""Commands about data: data download|import|list|check|split, soundcheck generate."""
+"""Commands about data: data download|combine|import|list|check|split, soundcheck generate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from audioreason.items import Finding, ImportReport
 
 app = typer.Typer(
-    help="Datasets: download, import, list, check, split.", no_args_is_help=True, rich_markup_mode=None
+    help="Datasets: download, combine, import, list, check, split.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 imports = typer.Typer(help="Bring a dataset into the workspace.", no_args_is_help=True, rich_markup_mode=None)
 soundcheck = typer.Typer(
@@ -87,6 +89,32 @@ def download(
             remark(f"{item_id}: {reason}")
 
     either(json, outcome, table)
+
+
+@app.command("combine")
+def combine(
+    name: Annotated[str, typer.Argument(help="Name of the new dataset.")],
+    parts: Annotated[list[str], typer.Argument(help="Datasets, each NAME or NAME:SHARE (countingqa:0.2).")],
+    seed: Annotated[int, typer.Option(help="Another seed takes other recordings.")] = 0,
+    json: Json = False,
+) -> None:
+    """One training set of several: a share of each, nothing twice, nothing that a benchmark has."""
+    from audioreason.acquire import combine as run_combine
+    from audioreason.acquire import parse_part
+
+    with terminal_progress(json) as progress:
+        made = run_combine(
+            Workspace.open(), [parse_part(part) for part in parts], name, seed=seed, progress=progress
+        )
+
+    def table() -> None:
+        emit_table(("dataset", "items"), list(made.taken.items()), right=("items",))
+        for reason, count in made.left_out.items():
+            if count:
+                remark(f"{count} items are left out: {reason}.")
+        remark(f"{len(made.dataset.items)} items are in {made.dataset.root}.")
+
+    either(json, made.to_dict(), table)
 
 
 @app.command("list")
