@@ -20,11 +20,19 @@ _LIGHTS = {"ok": "green", "warn": "orange", "fail": "red"}
 
 
 def choose_kind() -> Kind:
-    """The kind of job; one that is duplicated brings its own, with its settings."""
+    """The kind of job; one that is duplicated brings its own, with its settings.
+
+    The address may say it: `?from=JOB`, or `?kind=NAME` with `&preset=NAME`.
+    """
     kinds = {kind.name: kind for kind in list_kinds()}
     source = st.query_params.pop("from", None)
+    wanted, preset = st.query_params.pop("kind", None), st.query_params.pop("preset", "")
     if source is not None:
         _take_over(source, kinds)
+    elif wanted in kinds:
+        st.session_state["launch_kind"] = wanted
+        if preset in kinds[wanted].presets:
+            _begin(wanted, dict(kinds[wanted].presets[preset]))
     chosen = st.segmented_control(
         "Kind",
         list(kinds),
