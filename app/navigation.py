@@ -14,6 +14,7 @@ TITLES = {
     "playground": "Playground",
     "errors": "Errors",
     "compare": "Compare",
+    "data": "Data",
     "launch": "Launch",
     "jobs": "Jobs",
     "rest": "ReST",

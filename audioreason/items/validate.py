@@ -210,7 +210,7 @@ def _validate_clips(dataset: Dataset, progress: Progress) -> Iterator[Finding]:
         yield Finding("", "no-clips-here", "info", f"None of the {len(missing)} clips is here.")
     else:
         yield from missing
-    known = memory(dataset.cache / "clip-info.jsonl") if dataset.cache else Memory()
+    known = _memory(dataset)
     hashes = clip_hashes([path for _, path in present], dataset.cache)
     progress.phase("clips", len(present))
     for start in range(0, len(present), _BATCH):
@@ -223,6 +223,31 @@ def _validate_clips(dataset: Dataset, progress: Progress) -> Iterator[Finding]:
         for (item, _), digest in batch:
             yield from (Finding(item.id, *rest) for rest in _heard(known.get(digest)))
         progress.done(min(start + _BATCH, len(present)))
+
+
+def known_clips(dataset: Dataset) -> dict[str, ClipInfo]:
+    """What is remembered of the clips that were decoded before, by item id; decodes nothing."""
+    present = []
+    for item in dataset.items:
+        try:
+            path = dataset.clip(item)
+        except ItemError:  # `validate` names it
+            continue
+        if path is not None:
+            present.append((item.id, path))
+    known = _memory(dataset)
+    found = {}
+    for (item_id, _), digest in zip(
+        present, clip_hashes([path for _, path in present], dataset.cache), strict=True
+    ):
+        described = known.get(digest)
+        if described is not None and "error" not in described:
+            found[item_id] = ClipInfo(**described)
+    return found
+
+
+def _memory(dataset: Dataset) -> Memory:
+    return memory(dataset.cache / "clip-info.jsonl") if dataset.cache else Memory()
 
 
 def _described(path: Path) -> dict[str, Any]:

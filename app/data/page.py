@@ -1,0 +1,142 @@
+"""The page: the shelf of datasets, and the one that is open with its numbers, problems, uses and items."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import session
+from app.data import look
+from app.data.browse import browse
+from app.data.numbers import line, make_up, problems, used_by
+from app.navigation import page
+from app.session import plain
+from app.widgets.header import header
+from app.widgets.rows import Column, rows
+from audioreason.errors import ItemError
+from audioreason.items import Dataset, DatasetSummary
+
+_VIEWS = ("Items", "Make-up", "Problems", "Used by")
+_COLUMNS = (
+    Column("Dataset", "minmax(0, 1fr)"),
+    Column("Kind", "84px"),
+    Column("Items", "72px", number=True),
+    Column("Clips", "72px", number=True),
+)
+
+
+def draw() -> None:
+    """Draw the page."""
+    shelf = look.datasets()
+    chosen = _chosen(shelf)
+    with header():
+        _pick_view()
+    left, right = st.columns([0.8, 2], gap="large")
+    with left:
+        _shelf(shelf, chosen)
+    with right:
+        if chosen is None:
+            st.markdown("**There is no dataset yet.** :gray[Download one, or import a folder of your own.]")
+            return
+        _open(chosen)
+
+
+def _chosen(shelf: list[DatasetSummary]) -> DatasetSummary | None:
+    wanted = st.query_params.get("dataset", "")
+    found = next((row for row in shelf if row.name == wanted), None)
+    if wanted and found is None:
+        st.toast(f"There is no dataset {plain(wanted[:80])}.", icon=":material/error:")
+    return found or next(iter(shelf), None)
+
+
+def _pick_view() -> None:
+    now = st.query_params.get("view", _VIEWS[0])
+    st.session_state["data_view"] = now if now in _VIEWS else _VIEWS[0]
+    st.segmented_control(
+        "View",
+        list(_VIEWS),
+        required=True,
+        key="data_view",
+        label_visibility="collapsed",
+        on_change=lambda: st.query_params.update(view=st.session_state["data_view"]),
+    )
+
+
+def _shelf(shelf: list[DatasetSummary], chosen: DatasetSummary | None) -> None:
+    cells = [
+        (row.name, "unreadable" if row.problem else row.kind, f"{row.items:,}", f"{row.clips:,}")
+        for row in shelf
+    ]
+    current = shelf.index(chosen) if chosen is not None else None
+    clicked = rows(_COLUMNS, cells, key="data_shelf", clickable=True, current=current, height=480)
+    if clicked is not None and shelf[clicked] is not chosen:
+        for name in ("item", "part", "find", "kind", "value", "page"):
+            st.query_params.pop(name, None)
+        st.query_params["dataset"] = shelf[clicked].name
+        st.rerun()
+    with st.container(horizontal=True, gap="small"):
+        st.page_link(
+            page("launch"), label="Download", icon=":material/download:", query_params={"kind": "download"}
+        )
+        st.page_link(
+            page("launch"),
+            label="Generate",
+            icon=":material/graphic_eq:",
+            query_params={"kind": "soundcheck_generate"},
+        )
+    st.markdown(
+        ":small[:gray[Your own: `audioreason data import folder DIR --name NAME`. Several in one:"
+        " `audioreason data combine`.]]"
+    )
+
+
+def _open(chosen: DatasetSummary) -> None:
+    try:
+        if chosen.problem:
+            raise ItemError(chosen.problem)
+        data = session.dataset(chosen.name)
+    except ItemError as error:
+        st.markdown(
+            f"**{plain(chosen.name)} cannot be read.** {plain(error.message)} :gray[{plain(error.hint)}]"
+        )
+        return
+    title = f" :gray[{plain(data.info.title)}]" if data.info.title else ""
+    st.markdown(f"**{plain(data.info.name)}**{title}")
+    _numbers(data)
+    view = st.session_state["data_view"]
+    if view == "Items":
+        browse(data)
+    elif view == "Make-up":
+        make_up(data)
+    elif view == "Problems":
+        _problems(data)
+    else:
+        used_by(data)
+
+
+def _numbers(data: Dataset) -> None:
+    check = look.checked(data)
+    if check.found is None and not check.problem:
+        st.fragment(_waiting, run_every=1.0)(data)
+    else:
+        _finished(data)
+
+
+def _waiting(data: Dataset) -> None:
+    if look.checked(data).found is not None or look.checked(data).problem:
+        st.rerun()
+    _finished(data)
+
+
+def _finished(data: Dataset) -> None:
+    check = look.checked(data)
+    found = check.found or look.by_text(data)
+    waits = ""
+    if check.problem:
+        waits = f" · :orange[the clips could not be checked: {plain(check.problem)}]"
+    elif check.found is None:
+        waits = f" · :gray[checking clips, {check.count:,} of {check.total:,}]"
+    st.markdown(line(data, found) + waits)
+
+
+def _problems(data: Dataset) -> None:
+    problems(data, look.checked(data).found or look.by_text(data))

@@ -1,0 +1,119 @@
+"""A dataset in numbers: how many items of what kind, how long their clips are, what is wrong or odd.
+
+Pure counting over what `validate` found and remembered. Knows nothing about pages.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from audioreason.items.dataset import Dataset
+from audioreason.items.schema import Item
+from audioreason.items.sources import cluster_of
+from audioreason.items.splits import load_splits
+from audioreason.items.validate import Finding, known_clips
+
+NOT_GIVEN = "not given"
+PROPERTIES: Mapping[str, Callable[[Item], str | None]] = {
+    "Subcategory": lambda item: item.subcategory,
+    "Modality": lambda item: item.modality,
+    "Language": lambda item: item.language,
+    "Choices": lambda item: str(len(item.choices)),
+    "Difficulty": lambda item: None if item.difficulty is None else str(item.difficulty),
+}
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """How many items have each value of one property, most first."""
+
+    name: str
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One code of findings: how many items have it, how grave it is, and an example (empty: none to show)."""
+
+    code: str
+    severity: str
+    items: int
+    explanation: str
+    example: str
+    example_item: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A dataset in numbers. Durations are in seconds, over the clips that were decoded (`decoded`)."""
+
+    items: int
+    recordings: int
+    clips: int
+    decoded: int
+    seconds: float
+    shortest: float
+    median: float
+    longest: float
+    kinds: tuple[Kinds, ...]
+    splits: Mapping[str, int]
+    problems: tuple[Problem, ...]
+
+
+def facts(dataset: Dataset, findings: Sequence[Finding], hidden: Collection[str] = ()) -> Facts:
+    """The numbers of a dataset; `findings` as `validate` gives them. Decodes nothing.
+
+    Items whose ids are `hidden` are counted, but none of them is an example.
+    """
+    lengths = [info.seconds for info in known_clips(dataset).values()]
+    return Facts(
+        items=len(dataset.items),
+        recordings=len({cluster_of(item) for item in dataset.items}),
+        clips=dataset.info.clip_count,
+        decoded=len(lengths),
+        seconds=sum(lengths),
+        shortest=min(lengths, default=0.0),
+        median=statistics.median(lengths) if lengths else 0.0,
+        longest=max(lengths, default=0.0),
+        kinds=tuple(_kinds(dataset.items)),
+        splits={name: len(ids) for name, ids in load_splits(dataset).items()},
+        problems=tuple(_problems(findings, hidden)),
+    )
+
+
+def value_of(item: Item, name: str) -> str:
+    """An item's value of one of `PROPERTIES`, or `NOT_GIVEN`."""
+    return PROPERTIES[name](item) or NOT_GIVEN
+
+
+def _kinds(items: Sequence[Item]) -> list[Kinds]:
+    found = []
+    for name in PROPERTIES:
+        counts = Counter(value_of(item, name) for item in items)
+        if set(counts) != {NOT_GIVEN}:
+            found.append(Kinds(name, dict(counts.most_common())))
+    return found
+
+
+def _problems(findings: Sequence[Finding], hidden: Collection[str]) -> list[Problem]:
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault((finding.severity, finding.code), []).append(finding)
+    order = {"error": 0, "warning": 1, "info": 2}
+    made = []
+    for (severity, code), group in groups.items():
+        example = next((one for one in group if one.item_id not in hidden), None)
+        made.append(
+            Problem(
+                code,
+                severity,
+                len({one.item_id for one in group}),
+                group[0].explanation,
+                example.message if example else "",
+                example.item_id if example else "",
+            )
+        )
+    return sorted(made, key=lambda one: (order[one.severity], -one.items))
