@@ -109,10 +109,11 @@ def chord(rng: Random, instrument: str, root: float, steps: Sequence[int], durat
     return shaped(np.sum(notes, axis=0), 0.002)
 
 
-def metronome(rng: Random, accent: bool) -> Samples:
-    """One tick; an accented one is higher and louder."""
-    t, f = seconds(0.08), 1700 if accent else 1100
-    return (shaped(np.exp(-t * 60) * sweep(t, f), 0.001) * (1.0 if accent else 0.5)).astype(np.float32)
+def metronome(accent: bool, contrast: float = 1.0) -> Samples:
+    """One tick; an accented one is higher and louder, less so with a `contrast` below 1."""
+    t, f = seconds(0.08), 1700 if accent else 1700 - 600 * contrast
+    level = 1.0 if accent else 1 - 0.5 * contrast
+    return (shaped(np.exp(-t * 60) * sweep(t, f), 0.001) * level).astype(np.float32)
 
 
 def dtmf(key: str, duration: float) -> Samples:

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random as PythonRandom
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from audioreason.errors import ItemError
 from audioreason.items.schema import Event, Item
 from audioreason.soundcheck.synth import Random, Samples
 
+T = TypeVar("T")
 NAMESPACES = ("train", "fresh", "evaluation")
 DIFFICULTIES = (1, 2, 3, 4, 5)
 
@@ -75,6 +77,10 @@ class Draw:
     def pick(self, options: Sequence[str]) -> str:
         """One of several texts."""
         return options[int(self.rng.integers(len(options)))]
+
+    def harder(self, usual: T, fourth: T, fifth: T) -> T:
+        """What levels 1 to 3 use, or what makes level 4 or 5 harder than that."""
+        return {4: fourth, 5: fifth}.get(self.difficulty, usual)
 
     def some(self, options: Sequence[str], count: int) -> list[str]:
         """Several different texts, in random order."""

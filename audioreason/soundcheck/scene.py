@@ -42,13 +42,14 @@ class Scene:
         for (sound, label), share in zip(sounds, shares[1:], strict=True):
             at = self.add(sound, at, label, level * self.rng.uniform(0.75, 1.0)) + 0.05 + 0.9 * room * share
 
-    def finish(self, difficulty: int, reverb: bool = True) -> Samples:
+    def finish(self, difficulty: int, reverb: bool = True, snr: float | None = None) -> Samples:
         """Add what the difficulty asks for and scale to a natural level: float32 in [-1, 1].
 
-        Without `reverb` no room is added: for questions about rooms.
+        Without `reverb` no room is added: for questions about rooms. `snr` (dB) is
+        the noise of families to which the difficulty's own does too little.
         """
         out = self.samples
-        snr = SNR[difficulty]
+        snr = SNR[difficulty] if snr is None else snr
         if snr is not None:
             if reverb and difficulty >= 3 and self.rng.random() < 0.5:
                 out = effects.reverb(self.rng, out, self.rng.uniform(0.2, 0.2 + 0.15 * difficulty), 0.35)

@@ -19,7 +19,8 @@ Learner = Callable[[Sequence[Item]], Guess]
 
 
 @pytest.mark.parametrize(
-    "family", ["count_events", "dialled", "interval", "spoken_digits", "scene_change", "mixed_languages"]
+    "family",
+    ["count_events", "dialled", "interval", "order", "spoken_digits", "scene_change", "mixed_languages"],
 )
 def test_text_alone_gives_no_more_than_a_guess(family: str) -> None:
     items = [make_item(family, 1 + seed % 5, seed)[0] for seed in range(ITEMS)]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from audioreason.soundcheck import effects
 from audioreason.soundcheck.music import CHORDS, INSTRUMENTS, chord, hertz
 from audioreason.soundcheck.registry import Draft, Draw, family
 from audioreason.soundcheck.scene import Scene, fitted
@@ -25,7 +28,7 @@ SPOKEN = {
 
 @family("language", "Culture of Speaker", "speech", speech=True)
 def language(d: Draw) -> Draft:
-    """Which language is spoken; shorter and noisier when harder."""
+    """Which language is spoken; noisier when harder, at last with another one behind it."""
     names = d.some(list(LANGUAGES), 4)
     text = SPOKEN[names[0]][int(d.rng.integers(2))]
     style = speaking(d, pitch=int(d.rng.integers(30, 70)))
@@ -34,8 +37,18 @@ def language(d: Draw) -> Draft:
         speech = speech[: int(1.3 * SR)]
     scene = Scene(d.rng, fitted(len(speech) / SR + 0.7))
     scene.add(speech, 0.3, f"speech in {names[0]}", 0.7)
+    if d.difficulty >= 4:  # someone farther away speaks another language at the same time
+        other = say(d.pick(SPOKEN[names[1]]), LANGUAGES[names[1]], style)[: len(speech)]
+        scene.add(other, 0.3, f"quieter speech in {names[1]}", 0.7 * effects.gain(d.harder(0.0, -4.0, -3.0)))
     question = d.pick(
         [
+            "Which language does the louder voice speak?",
+            "Two people speak at once. What is the language of the nearer one?",
+            "Which language is spoken in the foreground?",
+            "In what language does the louder speaker talk?",
+        ]
+        if d.difficulty >= 4
+        else [
             "Which language is spoken?",
             "In what language does the speaker talk?",
             "What is the language of this recording?",
@@ -43,14 +56,14 @@ def language(d: Draw) -> Draft:
         ]
     )
     return Draft(
-        question, names[0], names[1:], scene.finish(d.difficulty), scene.events,
-        f"Sounds and melody are those of {names[0]}.", language=LANGUAGES[names[0]],
+        question, names[0], names[1:], scene.finish(d.difficulty),
+        scene.events, f"Sounds and melody are those of {names[0]}.", language=LANGUAGES[names[0]],
     )  # fmt: skip
 
 
 @family("accent", "Culture of Speaker", "speech", speech=True)
 def accent(d: Draw) -> Draft:
-    """The accent of an English speaker."""
+    """The accent of an English speaker; noisier when harder."""
     gold = d.pick(list(ACCENTS))
     text = d.pick(
         [
@@ -72,14 +85,15 @@ def accent(d: Draw) -> Draft:
         ]
     )
     return Draft(
-        question, gold, [name for name in ACCENTS if name != gold], scene.finish(d.difficulty), scene.events,
+        question, gold, [name for name in ACCENTS if name != gold],
+        scene.finish(d.difficulty, snr=d.harder(None, -3.0, -4.5)), scene.events,
         f"The vowels and the r are {gold}.",
     )  # fmt: skip
 
 
 @family("mixed_languages", "Culture of Speaker", "speech", speech=True)
 def mixed_languages(d: Draw) -> Draft:
-    """Two languages one after the other; both must be named in order."""
+    """Two languages one after the other; both must be named in order; noisier when harder."""
     a, b, c, e = d.some(list(LANGUAGES), 4)  # two that may come first, two that may come second
     style = speaking(d, 150, 210)
     parts = [say(SPOKEN[name][1], LANGUAGES[name], style) for name in (a, b)]
@@ -97,8 +111,9 @@ def mixed_languages(d: Draw) -> Draft:
     )
     wrong = [f"{a}, then {c}", f"{e}, then {b}", f"{e}, then {c}"]
     return Draft(
-        question, f"{a}, then {b}", wrong, scene.finish(d.difficulty), scene.events, f"First {a}, then {b}."
-    )
+        question, f"{a}, then {b}", wrong, scene.finish(d.difficulty, snr=d.harder(None, 1.5, -2.0)),
+        scene.events, f"First {a}, then {b}.",
+    )  # fmt: skip
 
 
 STORIES = {
@@ -111,14 +126,25 @@ STORIES = {
 }
 
 
+def _misleading(names: Sequence[str], wrong: Sequence[str]) -> list[str]:
+    """Sounds of other stories that may join a row: with any of them no other story has all its sounds."""
+    return [
+        name
+        for name in dict.fromkeys(name for story in wrong for name in STORIES[story])
+        if name not in names and not any(set(STORIES[story]) <= {*names, name} for story in wrong)
+    ]
+
+
 @family("story", "Imagination")
 def story(d: Draw) -> Draft:
-    """Which situation a row of sounds tells of; a distracting sound when harder."""
+    """Which situation a row of sounds tells of; sounds of other situations among them when harder."""
     gold, *wrong = d.some(list(STORIES), 4)
     names = list(STORIES[gold])
     if d.difficulty >= 3:
         spare = [name for name in SOUNDS if not any(name in STORIES[w] for w in (gold, *wrong))]
         names.insert(int(d.rng.integers(len(names) + 1)), d.pick(spare or ["drum"]))
+    for _ in range(d.harder(0, 2, 2)):
+        names.insert(int(d.rng.integers(len(names) + 1)), d.pick(_misleading(names, wrong)))
     sounds: list[tuple[Samples, str | None]] = [(SOUNDS[name](d.rng), name) for name in names]
     scene = Scene(d.rng, fitted(sum(len(s) for s, _ in sounds) / SR + 0.4 * len(names) + 0.7))
     scene.sequence(sounds)
@@ -164,6 +190,11 @@ def what_next(d: Draw) -> Draft:
     )  # fmt: skip
 
 
+SMOOTH = (CHORDS["major"], CHORDS["minor"], (0, 7, 12), (0, 5, 9))
+LESS_SMOOTH = ((0, 4, 10), (0, 3, 10), (0, 5, 10), (0, 6, 9))
+ROUGH = ((0, 1, 2), (0, 1, 6), (0, 7, 8))  # levels 1 to 3, 4, 5
+
+
 @family("most_dissonant", "Aesthetic Evaluation", "music")
 def most_dissonant(d: Draw) -> Draft:
     """Which of several chords sounds roughest; the others less smooth when harder."""
@@ -171,10 +202,11 @@ def most_dissonant(d: Draw) -> Draft:
     rough = int(d.rng.integers(count))
     instrument = d.pick(["an organ", "a clarinet", "a brass horn"])
     scene = Scene(d.rng, 0.6 + 1.3 * count)
-    smooth = [CHORDS["major"], CHORDS["minor"], (0, 7, 12), (0, 5, 9)]
+    smooth = SMOOTH if d.difficulty < 4 else LESS_SMOOTH
     for k in range(count):
-        steps = (0, 1, 2 if d.difficulty < 4 else 6) if k == rough else smooth[int(d.rng.integers(4))]
-        root = d.note(55, 65)
+        steps = d.harder(*ROUGH) if k == rough else smooth[int(d.rng.integers(4))]
+        if k == 0 or d.difficulty < 4:  # one root for all: what is lower is rougher, too
+            root = d.note(55, 65)
         label = "rough chord" if k == rough else "smooth chord"
         scene.add(chord(d.rng, instrument, root, steps, 1.0), 0.3 + 1.3 * k, label, 0.7)
     question = d.pick(
@@ -235,12 +267,12 @@ def ending(d: Draw) -> Draft:
 
 @family("instrument", "Professional Knowledge and Reasoning", "music")
 def instrument(d: Draw) -> Draft:
-    """Which kind of instrument plays; shorter and noisier when harder."""
+    """Which kind of instrument plays; fewer and shorter notes and more noise when harder."""
     names = d.some(list(INSTRUMENTS), 4)
     play = INSTRUMENTS[names[0]]
     scene = Scene(d.rng, 3.4)
-    for k in range(3 if d.difficulty > 3 else 5):
-        scene.add(play(d.rng, hertz(d.note(57, 72)), 0.5), 0.3 + 0.55 * k, names[0], 0.7)
+    for k in range(d.harder(5, 2, 2)):
+        scene.add(play(d.rng, hertz(d.note(57, 72)), d.harder(0.5, 0.3, 0.2)), 0.3 + 0.55 * k, names[0], 0.7)
     question = d.pick(
         [
             "Which instrument plays?",
@@ -250,7 +282,8 @@ def instrument(d: Draw) -> Draft:
         ]
     )
     return Draft(
-        question, names[0].capitalize(), [n.capitalize() for n in names[1:]], scene.finish(d.difficulty),
+        question, names[0].capitalize(), [n.capitalize() for n in names[1:]],
+        scene.finish(d.difficulty, snr=d.harder(None, 2.0, 0.0)),
         scene.events, f"Attack and overtones are those of {names[0]}.",
     )  # fmt: skip
 
@@ -286,7 +319,8 @@ def heart_rate(d: Draw) -> Draft:
         ]
     )
     return Draft(
-        question, gold, [p for p in PULSES if p != gold], scene.finish(d.difficulty), scene.events,
+        question, gold, [p for p in PULSES if p != gold],
+        scene.finish(d.difficulty, snr=d.harder(None, 4.0, 1.5)), scene.events,
         f"A beat comes about every {period:.1f} s, which is {60 / period:.0f} a minute.",
     )  # fmt: skip
 
@@ -328,7 +362,7 @@ def line_signal(d: Draw) -> Draft:
 
 @family("announcement", "Culture of Speaker", "mix-sound-speech", speech=True)
 def announcement(d: Draw) -> Draft:
-    """Where an announcement is made, from its words and the sounds around it."""
+    """Where an announcement is made, from its words and the sounds around it; noisier when harder."""
     places = {
         "At a railway station": ("The train to the north is late", "a train ride"),
         "At the seaside": ("Swimming is not allowed today", "sea waves"),
@@ -352,6 +386,7 @@ def announcement(d: Draw) -> Draft:
         ]
     )
     return Draft(
-        question, gold, [p for p in places if p != gold], scene.finish(1), scene.events,
+        question, gold, [p for p in places if p != gold],
+        scene.finish(1, snr=d.harder(None, -2.5, -3.5)), scene.events,
         f"The words and {around} in the background belong together: {gold.lower()}.", voice=voice,
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from audioreason.soundcheck.music import CHORDS, INSTRUMENTS, INTERVALS, chord, hertz, metronome
 from audioreason.soundcheck.registry import Draft, Draw, family
@@ -100,12 +101,21 @@ def most_frequent(d: Draw) -> Draft:
     )  # fmt: skip
 
 
+def _swapped(d: Draw, names: Sequence[str]) -> list[list[str]]:
+    """Three rows that exchange neighbours at one place or two: none of the four rows is the middle one."""
+    at = int(d.rng.integers(len(names) - 3))
+    first, second = list(names), list(names)
+    first[at : at + 2] = reversed(first[at : at + 2])
+    second[at + 2 : at + 4] = reversed(second[at + 2 : at + 4])
+    return [first, second, [*first[: at + 2], *second[at + 2 :]]]
+
+
 @family("order", "Temporal Analysis")
 def order(d: Draw) -> Draft:
-    """The order of three or four sounds; close alternatives when harder."""
-    names = d.some(list(SOUNDS), 3 if d.difficulty < 4 else 4)
-    scene = _scene_of(d, names)
-    wrong: list[str] = []
+    """The order of three or four sounds; neighbours exchanged, faster and noisier when harder."""
+    names = d.some(list(SOUNDS), d.harder(3, 4, 4))
+    scene = _scene_of(d, names, gap=d.harder(0.35, 0.12, 0.05))
+    wrong = [listed(row) for row in _swapped(d, names)] if d.difficulty >= 4 else []
     while len(wrong) < 3:
         shuffled = listed(d.some(names, len(names)))
         if shuffled != listed(names) and shuffled not in wrong:
@@ -120,8 +130,10 @@ def order(d: Draw) -> Draft:
     )
     places = ", ".join(f"{ORDINALS[k]} {name}" for k, name in enumerate(names))
     return Draft(
-        question, listed(names), wrong, scene.finish(d.difficulty), scene.events, f"In order: {places}."
-    )
+        question, listed(names), wrong,
+        scene.finish(d.difficulty, snr=d.harder(None, 8.0, 2.0)), scene.events,
+        f"In order: {places}.",
+    )  # fmt: skip
 
 
 @family("right_after", "Temporal Analysis")
@@ -319,14 +331,19 @@ def chord_quality(d: Draw) -> Draft:
 
 @family("meter", "Music Theory", "music")
 def meter(d: Draw) -> Draft:
-    """How many beats a bar has, by its accents; noisier when harder."""
+    """How many beats a bar has, by its accents; noisier and with fainter accents when harder."""
     beats = int(d.rng.integers(2, 6))
     period = d.between(0.24, 0.4)
     scene = Scene(d.rng, fitted(period * beats * 4 + 0.6))
     total = int((scene.duration - 0.6) / period)
     for k in range(total):
         accent = k % beats == 0
-        scene.add(metronome(d.rng, accent), 0.3 + k * period, "strong beat" if accent else None, 0.8)
+        scene.add(
+            metronome(accent, d.harder(1.0, 0.3, 0.18)),
+            0.3 + k * period,
+            "strong beat" if accent else None,
+            0.8,
+        )
     question = d.pick(
         [
             "How many beats are in each bar?",

@@ -85,7 +85,7 @@ def spoken_digits(d: Draw) -> Draft:
         question,
         gold,
         [" ".join(row) for row in wrong],
-        scene.finish(d.difficulty),
+        scene.finish(d.difficulty, snr=d.harder(None, 3.0, 1.0)),
         scene.events,
         f"Digit by digit: {gold}.",
         voice=voice,
@@ -131,7 +131,7 @@ def dialled(d: Draw) -> Draft:
     period = d.between(0.35, 0.55)
     scene = Scene(d.rng, fitted(period * count + 0.9))
     for k, key in enumerate(keys):
-        held = period * (0.67 - 0.067 * d.difficulty) * d.rng.uniform(0.9, 1.1)
+        held = period * d.harder(0.67 - 0.067 * d.difficulty, 0.16, 0.14) * d.rng.uniform(0.9, 1.1)
         scene.add(dtmf(key, held), 0.3 + period * k, f"key {key}", 0.6)
     question = d.pick(
         [
@@ -142,8 +142,8 @@ def dialled(d: Draw) -> Draft:
         ]
     )
     return Draft(
-        question, " ".join(keys), [" ".join(other) for other in wrong], scene.finish(d.difficulty),
-        scene.events,
+        question, " ".join(keys), [" ".join(other) for other in wrong],
+        scene.finish(d.difficulty, snr=d.harder(None, 4.0, 0.0)), scene.events,
         f"Key by key: {' '.join(keys)}.",
     )  # fmt: skip
 
@@ -189,7 +189,7 @@ def manner(d: Draw) -> Draft:
     """How a sentence is said, by speed, pitch and its range; milder and noisier when harder."""
     gold = d.pick(list(STYLES))
     voice = pick_voice(d)
-    ease = 1.1 - 0.1 * d.difficulty
+    ease = d.harder(1.1 - 0.1 * d.difficulty, 0.55, 0.5)
     plain, full = Style(), STYLES[gold]
     style = Style(
         rate=round(d.between(0.9, 1.1) * (plain.rate + ease * (full.rate - plain.rate))),
@@ -207,7 +207,8 @@ def manner(d: Draw) -> Draft:
         ]
     )
     return Draft(
-        question, gold, [s for s in STYLES if s != gold], scene.finish(d.difficulty), scene.events,
+        question, gold, [s for s in STYLES if s != gold],
+        scene.finish(d.difficulty, snr=d.harder(None, 5.0, 2.0)), scene.events,
         f"By its speed, pitch and melody the voice is {gold.lower()}.", voice=voice,
     )  # fmt: skip
 
@@ -262,7 +263,7 @@ def question_or_statement(d: Draw) -> Draft:
 
 @family("wanted", "Emotion and Intention", "speech", speech=True)
 def wanted(d: Draw) -> Draft:
-    """What the speaker wants from the listener, said in other words than the choices."""
+    """What the speaker wants from the listener, in other words than the choices; and what not, when hard."""
     means = {
         "open the door": "To be let in",
         "close the window": "Less noise or cold from outside",
@@ -273,7 +274,13 @@ def wanted(d: Draw) -> Draft:
     }
     command, *rest = d.some(COMMANDS, 4)
     voice = pick_voice(d)
-    scene = _spoken(d, [(say(f"Please {command}.", voice, speaking(d)), f"words please {command}")])
+    style = speaking(d)
+    parts = [(say(f"Please {command}.", voice, style), f"words please {command}")]
+    if d.difficulty >= 4:  # the same voice says what it does not want
+        parts.insert(
+            int(d.rng.integers(2)), (say(f"Do not {rest[0]}.", voice, style), f"words do not {rest[0]}")
+        )
+    scene = _spoken(d, parts)
     question = d.pick(
         [
             "What does the speaker want?",
@@ -283,14 +290,15 @@ def wanted(d: Draw) -> Draft:
         ]
     )
     return Draft(
-        question, means[command], [means[c] for c in rest], scene.finish(d.difficulty), scene.events,
+        question, means[command], [means[c] for c in rest],
+        scene.finish(d.difficulty, snr=d.harder(None, 12.0, 4.0)), scene.events,
         f"The words are: please {command}. So the wish is: {means[command].lower()}.", voice=voice,
     )  # fmt: skip
 
 
 @family("speaker_turns", "Speaker Analysis", "speech", speech=True)
 def speaker_turns(d: Draw) -> Draft:
-    """The order of low and high voices over several turns."""
+    """The order of low and high voices over several turns; more turns, then noise, when harder."""
     count = 2 if d.difficulty < 3 else 3
     low, high = d.pick(voices(d, LOW)), d.pick(voices(d, HIGH))
     kinds = [d.pick(["low", "high"]) for _ in range(count)]
@@ -313,7 +321,8 @@ def speaker_turns(d: Draw) -> Draft:
         ]
     )
     return Draft(
-        question, listed(kinds).capitalize(), [w.capitalize() for w in wrong], scene.finish(d.difficulty),
+        question, listed(kinds).capitalize(), [w.capitalize() for w in wrong],
+        scene.finish(d.difficulty, snr=d.harder(None, -3.5, -4.5)),
         scene.events, f"Turn by turn the voice is {listed(kinds)}.", voice=f"{low},{high}",
     )  # fmt: skip
 

@@ -24,14 +24,14 @@ QUALITY = {
 
 def _damage(d: Draw, sound: Samples, kind: str) -> Samples:
     """The sound with one defect; weaker when the item is harder."""
-    strength = 1.25 - 0.19 * d.difficulty
+    strength = d.harder(1.25 - 0.19 * d.difficulty, 0.13, 0.11)
     level = float(np.sqrt((sound[np.abs(sound) > 0.02] ** 2).mean()))
     if kind == "clipping":
-        return effects.clip(sound, 1 + 9 * strength)
+        return effects.clip(sound, d.harder(1 + 9 * strength, 2.2, 1.7))
     if kind == "telephone":
         return effects.quantise(effects.band(sound, 300, 2200 + 250 * d.difficulty), 8)
     if kind == "echo":
-        return effects.echo(sound, d.rng.uniform(0.22, 0.4), 4, 0.3 + 0.3 * strength)
+        return effects.echo(sound, d.rng.uniform(0.22, 0.4), 4, d.harder(0.3 + 0.3 * strength, 0.2, 0.14))
     maker = {"hiss": effects.hiss, "hum": effects.hum, "crackle": effects.crackle}[kind]
     return (sound + 0.45 * strength * level * maker(d.texture, len(sound))).astype(np.float32)
 
@@ -78,7 +78,7 @@ def cleaner_half(d: Draw) -> Draft:
     voice = pick_voice(d)
     sentence = say(d.pick(SENTENCES), voice, speaking(d))
     parts = 3 if d.difficulty < 3 else 4
-    step = 12 - 2 * d.difficulty
+    step = d.harder(12.0 - 2 * d.difficulty, 1.25, 1.0)  # dB
     best = int(d.rng.integers(parts))
     names = ORDINALS[:parts]
     scene = Scene(d.rng, fitted(parts * (len(sentence) / SR + 0.4) + 0.3))
@@ -86,7 +86,7 @@ def cleaner_half(d: Draw) -> Draft:
     room = scene.duration / parts - 0.25
     for k in range(parts):
         part = sentence[: int(room * SR)]
-        level = 28.0 if k == best else 28.0 - step - d.rng.uniform(0, 6)
+        level = 28.0 if k == best else 28.0 - step - d.rng.uniform(0, d.harder(6.0, 2.0, 1.5))
         dirty = part * 0.6 + 0.12 * effects.hiss(d.texture, len(part)) * effects.gain(22 - level)
         label = f"{names[k]} part, {'clean' if k == best else 'noisy'}"
         scene.add(dirty.astype(np.float32), at, label)
@@ -149,11 +149,13 @@ def broken_rhythm(d: Draw) -> Draft:
 
 @family("odd_one_out", "Anomaly Detection")
 def odd_one_out(d: Draw) -> Draft:
-    """The same sound again and again, one of them different in pitch; a smaller step when harder."""
+    """The same sound again and again, one of them different in pitch; by a smaller step when hard."""
     count = 4 if d.difficulty < 4 else 5
     odd = int(d.rng.integers(count))
     base = d.between(400, 900)
-    step = 2 ** ((9 - 1.5 * d.difficulty) / 12) ** float(d.rng.choice([-1, 1]))
+    sign = float(d.rng.choice([-1, 1]))
+    wide = ((9 - 1.5 * d.difficulty) / 12) ** sign  # octaves: a part of one, or several
+    step = 2 ** d.harder(wide, sign * 4 / 12, sign * 3 / 12)
     scene = Scene(d.rng, fitted(0.6 * count + 0.9))
     for k in range(count):
         t = seconds(0.3)
@@ -188,7 +190,7 @@ def dropout(d: Draw) -> Draft:
     bed = effects.hiss(d.texture, len(scene.samples)) * 0.03
     out = scene.samples + bed
     span = min(len(sentence) / SR, total - 0.6)
-    gap = 0.5 - 0.07 * d.difficulty
+    gap = d.harder(0.5 - 0.07 * d.difficulty, 0.1, 0.085)
     places = {"At the beginning": 0.1, "In the middle": 0.45, "Near the end": 0.78}
     place = d.pick([*places, "Nowhere"])
     if place != "Nowhere":
@@ -217,7 +219,7 @@ def second_sound(d: Draw) -> Draft:
     """Two tones that differ in one property; a smaller step when harder."""
     change, *rest = d.some(CHANGES, 4)
     f, length, level = d.between(350, 700), d.rng.uniform(0.6, 0.8), 0.35
-    ease = 1.25 - 0.18 * d.difficulty
+    ease = d.harder(1.25 - 0.18 * d.difficulty, 0.3, 0.26)
     factor = {
         "Louder": (1, 1, effects.gain(12 * ease)),
         "Quieter": (1, 1, effects.gain(-12 * ease)),

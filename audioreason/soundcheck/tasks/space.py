@@ -25,12 +25,12 @@ def _texture(d: Draw, name: str, duration: float) -> Samples:
 
 @family("scene", "Environmental Perception and Reasoning")
 def scene(d: Draw) -> Draft:
-    """The surroundings behind other sounds; fainter when harder."""
+    """The surroundings behind other sounds; fainter and behind more of them when harder."""
     names = d.some(list(SCENES), 4)
     place = Scene(d.rng, d.rng.uniform(3.5, 5.0))
-    level = 1.0 - 0.13 * d.difficulty
+    level = d.harder(1.0 - 0.13 * d.difficulty, 0.115, 0.1)
     place.add(_texture(d, names[0], place.duration), 0.0, names[0], level)
-    for _ in range(d.difficulty // 2):
+    for _ in range(d.harder(d.difficulty // 2, 3, 4)):
         other = d.pick(["knock", "dog bark", "bell", "clap", "cat meow"])
         place.add(SOUNDS[other](d.rng), d.rng.uniform(0.3, place.duration - 1), other, 0.5)
     question = d.pick(
@@ -49,7 +49,7 @@ def scene(d: Draw) -> Draft:
 
 @family("scene_change", "Environmental Perception and Reasoning")
 def scene_change(d: Draw) -> Draft:
-    """The surroundings change once; both must be named in order."""
+    """The surroundings change once; both must be named in order; noisier when harder."""
     a, b, c, e = d.some(list(SCENES), 4)  # two that may come first, two that may come second
     length = d.rng.uniform(5.0, 6.5)
     at = length * d.rng.uniform(0.42, 0.58)
@@ -67,7 +67,8 @@ def scene_change(d: Draw) -> Draft:
     )
     wrong = [f"From {a} to {c}", f"From {e} to {b}", f"From {e} to {c}"]
     return Draft(
-        question, f"From {a} to {b}", wrong, place.finish(max(1, d.difficulty - 2)), place.events,
+        question, f"From {a} to {b}", wrong,
+        place.finish(max(1, d.difficulty - 2), snr=d.harder(None, 6.0, 4.0)), place.events,
         f"The first part is {a}; at about {at:.1f} s it becomes {b}.",
     )  # fmt: skip
 
@@ -120,14 +121,14 @@ def movement(d: Draw) -> Draft:
         one = SOUNDS[name](d.rng)
         source = np.tile(one, n // len(one) + 1)[:n]
     x = np.linspace(-1, 1, n)
-    far = 26.0 - 4.2 * d.difficulty
+    far = d.harder(26.0 - 4.2 * d.difficulty, 2.5, 1.4)  # metres and more
     distance = {
         "It comes closer": 1 + far * (1 - x) / 2,
         "It moves away": 1 + far * (1 + x) / 2,
         "It passes by": 1 + far * np.abs(x),
     }.get(gold, np.full(n, 1 + far / 4))
     if gold == "It passes by":  # Doppler: the pitch is higher before than after
-        warp = np.cumsum(1 + 0.07 * -np.tanh(x * 4))
+        warp = np.cumsum(1 + d.harder(0.07, 0.04, 0.025) * -np.tanh(x * 4))
         source = np.interp(warp, np.arange(n), source, period=n).astype(np.float32)
     dull = effects.band(source.astype(np.float32), 0, 900)
     near = np.clip(1 / distance**0.5, 0, 1)
