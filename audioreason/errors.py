@@ -8,6 +8,7 @@ LabError(message, hint)
 ├── EndpointError      a server: down, wrong model, refused the audio (has .status)
 ├── RunError           a run: unknown, half-written, recipe does not match on resume
 ├── EngineError        a local model: missing weights, not enough memory
+├── OptimizeError      a search for a prompt: unknown, settings that do not fit, a proposer that cannot write
 └── JobError           a job: unknown kind, bad spec, cannot be stopped
 
 Knows nothing about who shows the sentence.
@@ -62,6 +63,10 @@ class RunError(LabError):
 
 class EngineError(LabError):
     """A local model cannot be loaded or served."""
+
+
+class OptimizeError(LabError):
+    """A search for a better prompt cannot be started, read or continued."""
 
 
 class JobError(LabError):
