@@ -26,7 +26,7 @@ def board(found: Comparison, called: Mapping[str, str]) -> pd.DataFrame:
             here = pair.difference
             change = f"{words.points(here.mean)} {words.bounds(here.low, here.high)}".strip()
             changes.append(change or "no shared item")
-            tones.append(tone(pair.p_holm < 0.05, here.mean))
+            tones.append(tone(pair.significant, here.mean))
     return frame.assign(label=[called[one] for one in frame["run_id"]], change=changes, tone=tones)
 
 

@@ -54,10 +54,7 @@ def claim(pair: Pair, called: Mapping[str, str]) -> str:
 
 def brief(pair: Pair, called: Mapping[str, str]) -> str:
     """The claim without its evidence, for one line."""
-    short = claim(pair, called).partition(", 95% CI")[0].removesuffix(".")
-    return (
-        f"{short}, which may be luck." if pair.difference.significant and pair.p_holm >= 0.05 else f"{short}."
-    )
+    return claim(pair, called).partition(", 95% CI")[0].removesuffix(".") + "."
 
 
 def evidence(pair: Pair, called: Mapping[str, str], groups: pd.DataFrame, prompts_tried: int) -> str:
@@ -77,7 +74,7 @@ def evidence(pair: Pair, called: Mapping[str, str], groups: pd.DataFrame, prompt
     flipped = len(pair.grid["won"]) + len(pair.grid["lost"])
     sentences.append(f"{count(flipped, 'item')} {'flips' if flipped == 1 else 'flip'}.")
     # a verdict of "not distinguishable" already says how many items it would take
-    if pair.difference.significant and math.isfinite(pair.mde):
+    if pair.significant and math.isfinite(pair.mde):
         least = points(pair.mde, sign=False)
         sentences.append(f"A true difference below {least} points would mostly go unseen.")
     if prompts_tried > 1:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SMALL = 20  # items; a group below it is marked, not celebrated
+SIGNIFICANT = 0.05
 CELLS = ("both_right", "won", "lost", "both_wrong")
 _GROUP_COLUMNS = (
     "group",
@@ -105,7 +106,8 @@ class Pair:
     has the ids of the items in each of `CELLS`; with several samples an item counts as right if more than
     half of its answered samples are. `mde` is the smallest true difference (fraction) that these items reveal
     four times in five, `needed` how many items it would take to see `effect`. `mcnemar` is its exact p, None
-    with several samples. `p_holm` is the p corrected for how many runs were compared with the baseline.
+    with several samples. `p_holm` is the p corrected for how many runs were compared with the baseline;
+    whatever is said or coloured as a difference goes by it alone.
     """
 
     run_id: str
@@ -127,6 +129,11 @@ class Pair:
     aligned: Aligned = field(repr=False)
     _outcomes: pd.DataFrame = field(repr=False)
     _counted: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False)
+
+    @property
+    def significant(self) -> bool:
+        """Whether the difference is more than noise, given how many runs were compared with the baseline."""
+        return self.p_holm < SIGNIFICANT
 
     def by(self, column: str) -> pd.DataFrame:
         """The difference by a column of the items (see `runs.COLUMNS`), in the groups' own order.
@@ -203,7 +210,7 @@ def _by(aligned: Aligned, column: str) -> pd.DataFrame:
     for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
         row["p_holm"] = p
         row["small"] = row["n"] < SMALL
-        row["significant"] = p < 0.05 and not row["small"]
+        row["significant"] = p < SIGNIFICANT and not row["small"]
     return pd.DataFrame(rows, columns=list(_GROUP_COLUMNS))
 
 
@@ -285,14 +292,15 @@ def _grid(aligned: Aligned) -> dict[str, tuple[str, ...]]:
 def _verdict(
     found: Difference, labels: tuple[str, str], p_holm: float, pairs: int, effect: float, needed: int
 ) -> str:
-    sentence = verdict(found, *labels)
+    # the p that counts is the one after Holm: one of many tries is often "better" by luck
+    sentence = verdict(replace(found, p=p_holm), *labels)
     if found.n == 0:
         return sentence
-    if found.significant and p_holm >= 0.05:
-        sentence += (
-            f" But {pairs} runs were compared with it: after Holm p = {p_holm:.2f}, which may be luck."
-        )
-    if not found.significant and needed > found.n:
+    if found.significant and p_holm >= SIGNIFICANT:
+        sentence += f" It may be luck: {pairs} runs were compared with {labels[0]}. Alone, its p would be {found.p:.3f}."
+    elif pairs > 1:
+        sentence += f" This p is after Holm, for {pairs} runs compared with {labels[0]}."
+    if p_holm >= SIGNIFICANT and needed > found.n:
         sentence += f" Seeing {100 * effect:g} points takes about {needed:,} items with so many flips."
     return sentence
 

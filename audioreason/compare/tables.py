@@ -85,7 +85,7 @@ def comparison_table(found: Comparison, by: str | None = None) -> pd.DataFrame:
                 "mcnemar": pair.mcnemar,
                 "won": len(pair.grid["won"]),
                 "lost": len(pair.grid["lost"]),
-                "significant": pair.p_holm < 0.05,
+                "significant": pair.significant,
             }
         rows.append(row)
     for pair in found.pairs if by else ():

@@ -32,7 +32,7 @@ CALLED = {"a": "direct", "b": "heard"}
 
 
 def pair(mean: float, p: float, clusters: int = 900, **grid: int) -> Any:
-    """What the words read of a comparison."""
+    """What the words read of a comparison whose p after Holm is `p`."""
     difference = Difference(mean, mean - 0.03, mean + 0.03, p, 1_000, clusters)
     items = {name: ("item",) * grid.get(name, 0) for name in ("won", "lost", "both_right", "both_wrong")}
     return SimpleNamespace(
@@ -41,8 +41,9 @@ def pair(mean: float, p: float, clusters: int = 900, **grid: int) -> Any:
         labels=("direct model-1", "heard"),
         n=1_000,
         difference=difference,
-        p_holm=2 * p,
-        verdict=f"{verdict(difference, 'direct model-1', 'heard')} But this may be luck.",
+        p_holm=p,
+        significant=p < 0.05,
+        verdict=f"{verdict(difference, 'direct model-1', 'heard')} This p is after Holm.",
         grid=items,
         mde=0.039,
     )
@@ -79,9 +80,9 @@ def test_the_claim_names_both_runs_as_the_page_does_and_never_calls_noise_better
     assert words.claim(pair(-0.02, 0.001), CALLED).startswith("heard is worse than direct: −2.0 points")
 
 
-def test_a_difference_that_fails_correction_for_many_runs_may_be_luck() -> None:
-    assert words.brief(pair(0.02, 0.03), CALLED) == (
-        "heard is better than direct: +2.0 points, which may be luck."
+def test_one_line_says_what_the_claim_says() -> None:
+    assert words.brief(pair(0.02, 0.06), CALLED) == (
+        "heard against direct: not distinguishable from noise: +2.0 points."
     )
     assert words.brief(pair(0.02, 0.01), CALLED) == "heard is better than direct: +2.0 points."
 
@@ -89,7 +90,7 @@ def test_a_difference_that_fails_correction_for_many_runs_may_be_luck() -> None:
 def test_the_evidence_names_what_survives_correction_and_nothing_else() -> None:
     said = words.evidence(pair(0.02, 0.02, won=7, lost=5), CALLED, groups(), prompts_tried=12)
     assert said.startswith(
-        "p = 0.020, 1000 items. But this may be luck. It gains 25.0 points on Counting (99 items) after Holm."
+        "p = 0.020, 1000 items. This p is after Holm. It gains 25.0 points on Counting (99 items) after Holm."
     )
     assert "Imagination" not in said
     assert "12 items flip." in said

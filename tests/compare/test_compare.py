@@ -212,8 +212,12 @@ def test_many_runs_against_one_are_corrected_for_being_many(
     best = found.pair("try-0")
     assert 0.02 < best.difference.p < 0.05
     assert best.p_holm == pytest.approx(min(1, 6 * best.difference.p))
+    assert best.verdict.startswith("Not distinguishable from noise")
+    assert "better" not in best.verdict
     assert "6 runs were compared" in best.verdict
-    assert "luck" in best.verdict
+    assert f"Alone, its p would be {best.difference.p:.3f}" in best.verdict
+    alone = compare(catalog, None, ["try-0"], "before").pair("try-0")
+    assert "is better than" in alone.verdict
 
 
 def test_what_cannot_be_compared_is_refused(tiny_dataset: TinyDataset, say: Say, catalog: Catalog) -> None:
