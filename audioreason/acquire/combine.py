@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from audioreason.acquire.links import link
 from audioreason.errors import ItemError
 from audioreason.items import (
     Dataset,
@@ -178,21 +179,12 @@ def _together(chosen: Sequence[tuple[Dataset, Item]], root: Path, progress: Prog
         source = data.clip(item)
         if source is not None:
             place = Path("audio") / data.info.name / source.relative_to(data.root)
-            _link(source, root / place)
+            link(source, root / place)
             changes["audio_path"] = str(place)
         made.append(item.model_copy(update=changes) if changes else item)
         progress.done(number)
     root.mkdir(parents=True, exist_ok=True)
     return made
-
-
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if not target.exists():
-        try:
-            target.hardlink_to(source)
-        except OSError:  # another disk
-            shutil.copyfile(source, target)
 
 
 def _each(chosen: Sequence[tuple[Dataset, Item]]) -> list[Dataset]:

@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from audioreason.acquire.archives import is_archive, unpack
 from audioreason.acquire.hub import Snapshot, fetch_snapshot
+from audioreason.acquire.links import link
 from audioreason.errors import ItemError
 from audioreason.items import Dataset, DatasetInfo, save_dataset
 from audioreason.items.dataset import check_name
@@ -138,7 +139,8 @@ def fetch_mapped(
         if place is None:
             without += 1
         else:
-            renamed["audio_path"] = f"audio/{_bring(place, root)}"
+            link(place, root / "audio" / place.name)
+            renamed["audio_path"] = f"audio/{place.name}"
         try:
             items.append(item_of_row(renamed, f"{name}-{number:06d}"))
         except ItemError:
@@ -188,18 +190,6 @@ def _rows(path: Path) -> list[AnyMapping[str, Any]]:
         except pa.ArrowException as error:
             raise ItemError(f"{path.name} cannot be read ({error}).", "Fetch it again.") from error
     return [dict(row) for row in read_table(path.name, path.read_bytes())]
-
-
-def _bring(source: Path, root: Path) -> str:
-    """Link a clip into the dataset, or copy it where links cannot be made; returns its name."""
-    target = root / "audio" / source.name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if not target.exists():
-        try:
-            target.hardlink_to(source)
-        except OSError:
-            write_atomic(target, source.read_bytes())
-    return source.name
 
 
 def _plain(row: AnyMapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Commands about data: data download|combine|import|list|check|split, soundcheck generate."""
+"""Commands about data: data download|combine|choices|import|list|check|split, soundcheck generate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from audioreason.items import Finding, ImportReport
 
 app = typer.Typer(
-    help="Datasets: download, combine, import, list, check, split.",
+    help="Datasets: download, combine, choices, import, list, check, split.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -113,6 +113,38 @@ def combine(
             if count:
                 remark(f"{count} items are left out: {reason}.")
         remark(f"{len(made.dataset.items)} items are in {made.dataset.root}.")
+
+    either(json, made.to_dict(), table)
+
+
+@app.command("choices")
+def choices(
+    source: Annotated[str, typer.Argument(help="Dataset folder with free-form questions (free.jsonl).")],
+    name: Annotated[str, typer.Argument(help="Name of the new dataset.")],
+    endpoint: Annotated[str, typer.Option(help="A model that hears: base URL, or a saved endpoint's name.")],
+    model: Annotated[str | None, typer.Option(help="Model name there (default: its first).")] = None,
+    number: Annotated[int, typer.Option("--choices", min=2, max=8, help="Choices of an item.")] = 4,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N questions.")] = None,
+    seed: Annotated[int, typer.Option(help="Places of the gold answer, and proposals.")] = 0,
+    json: Json = False,
+) -> None:
+    """Make multiple-choice items: a model that hears invents wrong answers, which are checked."""
+    from audioreason.acquire import make_choices
+    from audioreason.cli.evaluating import endpoint_for
+
+    workspace = Workspace.open()
+    with endpoint_for(workspace, endpoint, model) as chosen:
+        if not chosen.local:
+            remark(f"Questions and clips go to {chosen.root_url}.")
+        with terminal_progress(json) as progress:
+            made = make_choices(
+                workspace, source, name, chosen, choices=number, limit=limit, seed=seed, progress=progress
+            )
+
+    def table() -> None:
+        remark(f"{len(made.dataset.items)} items are in {made.dataset.root}.")
+        for item_id, reason in made.given_up.items():
+            remark(f"{item_id}: {reason}")
 
     either(json, made.to_dict(), table)
 
