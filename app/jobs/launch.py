@@ -53,8 +53,13 @@ def _take_over(job_id: str, kinds: dict[str, Kind]) -> None:
         st.toast(plain(str(error)))
         return
     if spec.kind in kinds:
-        st.session_state["launch_kind"] = spec.kind
-        _begin(spec.kind, spec.spec)
+        begin_with(spec.kind, spec.spec)
+
+
+def begin_with(kind: str, start: dict[str, Any]) -> None:
+    """Let Launch open on a kind with these settings; for pages that lead there."""
+    st.session_state["launch_kind"] = kind
+    _begin(kind, start)
 
 
 def _begin(kind: str, start: dict[str, Any]) -> None:
