@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import html
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +77,21 @@ def listed(asked: Question, run_id: str, cell: str, with_sealed: bool) -> Listed
     return Listed(shown.assign(cell=shown["item_id"].map(of)), len(found), hidden)
 
 
+def explorer(asked: Question, run_id: str, cell: str) -> dict[str, str]:
+    """The error explorer's address of the items of a cell, with both traces: those that this page counts.
+
+    Sealed items are among them only where they are listed here.
+    """
+    hidden = "sealed" in look.parts(asked.runs) and not address.with_sealed()
+    part = asked.split if asked.split != "full" else "explore" if hidden else "all"
+    query = {"run": run_id, "view": "Triage", "part": part, "cell": cell, "against": asked.baseline}
+    if asked.score != "strict":
+        query["score"] = asked.score
+    if asked.without_errata:
+        query["errata"] = "without"
+    return query | {"other": asked.baseline}
+
+
 def flips(asked: Question, run_id: str) -> None:
     """Draw the list; a click shows the item on the right."""
     found = listed(asked, run_id, chosen_cell(), address.with_sealed())
@@ -89,7 +105,7 @@ def flips(asked: Question, run_id: str) -> None:
         )
         for row in table.itertuples(index=False)
     ]
-    _above(found, len(cells))
+    _above(look.pair(asked, run_id).grid, found, len(cells))
     tones: list[tuple[Tone, ...]] = [(_TONES.get(str(one), ""), "", "") for one in table["cell"]]
     current = st.query_params.get("item")
     clicked = rows(
@@ -106,25 +122,24 @@ def flips(asked: Question, run_id: str) -> None:
         st.rerun()
 
 
-def _above(found: Listed, shown: int) -> None:
-    """What the list shows and what it leaves out, and the switch that lists sealed items."""
-    cell = chosen_cell()
-    words = [f"{shown:,} of {found.total:,}" if found.total > shown else f"{shown:,}"]
+def _above(grid: Mapping[str, tuple[str, ...]], found: Listed, shown: int) -> None:
+    """The choice of the list, what it leaves out, and the switch that lists sealed items."""
+    counts = {name: len(grid[name]) for name in CELLS} | {FLIPS: len(grid["won"]) + len(grid["lost"])}
+    lists = {name: f"{words} {counts[name]:,}" for name, words in _LISTS.items()}
+    words = [f"first {shown:,}"] if found.total > shown else []
     if found.sealed:
-        words.append(f"{found.sealed:,} more are sealed")
+        words.append(f"{found.sealed:,} sealed not shown")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(f":small[:gray[{_LISTS[cell]} {' · '.join(words)}]]", width="content")
+        address.segments("Items", "cell", lists, FLIPS)
         st.space("stretch")
+        if words:
+            st.markdown(f":small[:gray[{' · '.join(words)}]]", width="content")
         if found.sealed or address.with_sealed():
             address.toggle(
                 "Sealed too",
                 "sealed",
                 help="Looking at a sealed item is recorded: tuning on what one has seen overfits by hand.",
             )
-        if cell != FLIPS and st.button("All flips", key="compare_all_flips", type="tertiary"):
-            address.put("cell", None)
-            address.close()
-            st.rerun()
 
 
 def detail(

@@ -13,6 +13,7 @@ from app.compare.cells import CELLS, cells
 from app.compare.charts import Drawn
 from app.compare.export import Exports
 from app.compare.look import Question
+from app.navigation import page
 from app.session import plain
 from app.theme import Palette, palette
 from app.widgets.rows import Column, rows
@@ -35,7 +36,7 @@ def overview(asked: Asked, question: Question, called: dict[str, str]) -> None:
         _others(found, pair, called)
         _board(found, question, called, colours)
         if pair.n:
-            _cells(pair, called)
+            _cells(pair, question, called)
             flips.flips(question, asked.focus)
     with right:
         if not pair.n:
@@ -79,8 +80,8 @@ def _board(found: Comparison, question: Question, called: dict[str, str], colour
     st.vega_lite_chart(drawn.frame, drawn.spec, width="stretch", key="compare_board")
 
 
-def _cells(pair: Pair, called: dict[str, str]) -> None:
-    st.markdown(":small[:gray[Items by what both made of them; click a cell to open them]]")
+def _cells(pair: Pair, question: Question, called: dict[str, str]) -> None:
+    st.markdown(":small[:gray[Items by what both made of them; a cell opens them in the error explorer]]")
     counts = {name: len(pair.grid[name]) for name in CELLS}
     picked = cells(
         counts,
@@ -90,9 +91,7 @@ def _cells(pair: Pair, called: dict[str, str]) -> None:
         chosen=address.cell(),
     )
     if picked is not None:
-        address.put("cell", picked)
-        address.close()
-        st.rerun()
+        st.switch_page(page("errors"), query_params=flips.explorer(question, pair.run_id, picked))
 
 
 def _differences(question: Question, pair: Pair, called: dict[str, str]) -> None:

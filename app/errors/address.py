@@ -28,12 +28,18 @@ FILTERS = (
     "cue",
     "gold_text",
     "given_text",
+    "cell",
+    "against",
+    "score",
 )
 
 
 @dataclass(frozen=True)
 class Address:
-    """The page's state. Empty means any; `page` counts from 1; `other` is the run beside the open one."""
+    """The page's state. Empty means any; `page` counts from 1; `other` is the run beside the open one.
+
+    `cell` is a cell of the comparison with the run `against`, by `score` (strict unless it says official).
+    """
 
     run: str = ""
     view: str = "Overview"
@@ -52,6 +58,9 @@ class Address:
     cue: str = ""
     gold_text: str = ""
     given_text: str = ""
+    cell: str = ""
+    against: str = ""
+    score: str = ""
     sort: str = ""
     page: int = 1
     item: str = ""

@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from app import session
-from app.errors import heard, look, notes
+from app.errors import beside, heard, look, notes
 from app.errors.address import PAGE, Address
 from audioreason.review import explorer
 from audioreason.review.explorer import Agreement, Biases, Confusion, Overview, TagTable
 from audioreason.runs import Filter, records
 
 ANY_TAG = "*"
+NO_TAG = "-"
 
 
 @dataclass(frozen=True)
@@ -110,15 +111,19 @@ def ids_found(now: Address, run: Run, part: str, without: Without, most: int) ->
 
 
 def _find(now: Address, run: Run, part: str, without: Without, limit: int, offset: int) -> Found:
-    only = None
+    only, never = None, ()
     if now.tag:
-        tag = None if now.tag == ANY_TAG else now.tag
-        only = explorer.tagged(notes.book(), str(run["run_id"]), tag)
+        tag = None if now.tag in (ANY_TAG, NO_TAG) else now.tag
+        tagged = explorer.tagged(notes.book(), str(run["run_id"]), tag)
+        only, never = (None, tagged) if now.tag == NO_TAG else (tagged, ())
     if now.cue and (found := heard.cues(run)) is not None:
         claimed = found.having(now.cue)
         only = claimed if only is None else tuple(sorted(set(only) & set(claimed)))
     same = replace(now, view="", item="", sample=0, other="")  # what is open changes no list
-    return _listed(same, str(run["run_id"]), part, without, only, limit, offset, look.stamp(run))
+    items = beside.items(now, run)
+    return _listed(
+        same, str(run["run_id"]), part, without, items, only, never, limit, offset, look.stamp(run)
+    )
 
 
 @functools.lru_cache(maxsize=32)
@@ -127,14 +132,19 @@ def _listed(
     run_id: str,
     part: str,
     without: Without,
+    items: tuple[str, ...] | None,
     only: tuple[tuple[str, int], ...] | None,
+    never: tuple[tuple[str, int], ...],
     limit: int,
     offset: int,
     stamp: look.Stamp,
 ) -> Found:
+    if items == ():  # to a filter, no name at all means any
+        return Found([], 0)
     agreeing, length = AGREEMENT.get(now.agree, Range("")), LENGTHS.get(now.length, Range(""))
     where = Filter(
         runs=(run_id,),
+        items=items or (),
         part=() if part == "all" else (part,),
         layer=now.layer,
         subcategory=now.sub,
@@ -148,6 +158,7 @@ def _listed(
         agreement=(agreeing.low, agreeing.high),
         chars=(_whole(length.low), _whole(length.high)),
         only=only,
+        never=never,
         without=without,
     )
     sort = SORTS.get(now.sort, SORTS["item"])

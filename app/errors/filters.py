@@ -7,10 +7,10 @@ from typing import Any
 
 import streamlit as st
 
-from app.errors import address, heard, notes
+from app.errors import address, beside, heard, notes
 from app.errors.address import Address
-from app.errors.figures import AGREEMENT, ANY_TAG, LENGTHS, outcomes, values_of
-from app.errors.grid import Row, grid
+from app.errors.figures import AGREEMENT, ANY_TAG, LENGTHS, NO_TAG, outcomes, values_of
+from app.errors.grid import Clicked, Row, grid
 from app.errors.words import OUTCOMES, letter, outcome_words, percent
 from app.session import plain
 from audioreason.review.explorer import Overview
@@ -30,18 +30,20 @@ def filters(now: Address, run: Mapping[str, Any], part: str, found: Overview) ->
             words = ":gray[nothing rated]"
         st.markdown(words, width="stretch")
         _more(now, run, part)
-    picked = grid(
+
+    def pick(clicked: Clicked) -> None:
+        name = found.groups[clicked.row].name
+        address.go(sub=() if now.sub == (name,) else (name,))
+
+    grid(
         [Row(g.name, g.strict.n, g.strict.value, g.strict.low, g.strict.high, g.layer) for g in found.groups],
         key="errors_mini",
         overall=strict.value,
         chosen=now.sub,
         mini=True,
         height=430,
+        on_pick=pick,
     )
-    if picked is not None:
-        name = found.groups[picked.row].name
-        address.go(sub=() if now.sub == (name,) else (name,))
-        st.rerun()
     _outcomes(now, found)
     _search(now)
 
@@ -89,7 +91,7 @@ def _more(now: Address, run: Mapping[str, Any], part: str) -> None:
     if not box.open:
         return
     with box, st.container(width=320):
-        tags = {ANY: "any or none", ANY_TAG: "any tag"}
+        tags = {ANY: "any or none", ANY_TAG: "any tag", NO_TAG: "not tagged"}
         tags |= {tag.name: f"{plain(tag.name)} {tag.count}" for tag in notes.all_tags()}
         _one(now, "tag", "Tag", tags)
         _one(now, "choice", "Choice given", {ANY: "any"} | {str(i): letter(i) for i in range(6)})
@@ -142,7 +144,7 @@ def described(now: Address) -> str:
     if now.q:
         words.append(f'"{now.q}"')
     if now.tag:
-        words.append("tagged" if now.tag == ANY_TAG else f"tag {now.tag}")
+        words.append({ANY_TAG: "tagged", NO_TAG: "not tagged"}.get(now.tag, f"tag {now.tag}"))
     if now.choice.isdecimal():
         words.append(f"given {letter(int(now.choice))}")
     if now.agree in AGREEMENT:
@@ -153,4 +155,6 @@ def described(now: Address) -> str:
         words.append(f"events {now.cue}")
     if now.given_text or now.gold_text:
         words.append(f"{now.gold_text} taken for {now.given_text or 'no choice'}")
+    if compared := beside.words(now):
+        words.append(compared)
     return ", ".join(words)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from typing import Any
 
 from app import session
+from app.errors.address import Address
 from audioreason.review import Annotations, Erratum, Tag
 
 
@@ -46,6 +48,11 @@ def errata(dataset: str) -> Mapping[str, Erratum]:
 @functools.lru_cache(maxsize=8)
 def _errata(dataset: str, version: int) -> Mapping[str, Erratum]:
     return book().errata(dataset)
+
+
+def shown_without(now: Address, run: Mapping[str, Any]) -> frozenset[str]:
+    """Ids of the items that this view leaves out: the errata, where the address says so."""
+    return left_out(str(run["dataset"])) if now.without_errata else frozenset()
 
 
 def left_out(dataset: str) -> frozenset[str]:

@@ -36,7 +36,10 @@ def draw() -> None:
 
 
 def _view(now: Address, run: dict[str, object], part: str) -> None:
-    without = notes.left_out(str(run["dataset"])) if now.without_errata else frozenset()
+    if now.view == "Triage":
+        triage.triage(str(run["run_id"]), part)
+        return
+    without = notes.shown_without(now, run)
     if now.view == "Confusions":
         confusions.confusions(run, part, without)
         return
@@ -46,7 +49,5 @@ def _view(now: Address, run: dict[str, object], part: str) -> None:
     found = figures.figures(run, part, without)
     if not found.groups:
         overview.nothing_here(part)
-    elif now.view == "Triage":
-        triage.triage(now, run, part, found, without)
     else:
         overview.overview(now, run, found)

@@ -1,4 +1,8 @@
-"""Triage: filters, the list they leave, and one prediction to listen to."""
+"""Triage: filters, the list they leave, and one prediction to listen to.
+
+A fragment: another filter draws neither header nor navigation again. Whatever changes the address does so in
+a callback, before anything is drawn, so that one run is enough.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,14 @@ from typing import Any
 import streamlit as st
 
 from app import session
-from app.errors import address, notes
+from app.errors import address, beside, look, notes, overview
 from app.errors.address import PAGE, Address
 from app.errors.detail import Listed, detail
-from app.errors.figures import SORTS, Found, find, ids_found, outcomes
+from app.errors.figures import SORTS, Found, figures, find, ids_found, outcomes
 from app.errors.filters import described, filters
 from app.errors.sheet import Line, sheet
 from app.errors.words import count, outcome_words
+from app.navigation import page
 from app.session import plain
 from audioreason.errors import LabError
 from audioreason.review.explorer import Overview
@@ -24,8 +29,17 @@ _HEIGHT = 655  # px of the list
 _MOST_PINS = 500
 
 
-def triage(now: Address, run: Mapping[str, Any], part: str, whole: Overview, without: frozenset[str]) -> None:
-    """Draw the view."""
+@st.fragment
+def triage(run_id: str, part: str) -> None:
+    """Draw the view as the address says; everything is looked up anew, as this may run alone."""
+    now, run = address.here(), look.run(run_id)
+    if run is None:
+        st.rerun()  # deleted: the page says so
+    without = notes.shown_without(now, run)
+    whole = figures(run, part, without)
+    if not whole.groups:
+        overview.nothing_here(part)
+        return
     left, middle, right = st.columns([0.92, 1.12, 1.72], gap="medium")
     with left:
         filters(now, run, part, whole)
@@ -34,10 +48,12 @@ def triage(now: Address, run: Mapping[str, Any], part: str, whole: Overview, wit
     except LabError as error:
         with middle:
             st.markdown(f"{plain(error.message)} :gray[{plain(error.hint)}]")
+            st.button("Clear", key="errors_clear", type="tertiary", on_click=_clear)
         return
     if found.total and not found.rows:  # the list has become shorter than the page in the address
         address.go(page=-(-found.total // PAGE))
-        st.rerun()
+        now = address.here()
+        found = find(now, run, part, without)
     listed = _listed(now, run, found)
     with middle:
         _head(now, run, part, without, found, whole)
@@ -68,10 +84,19 @@ def _head(
         words = described(now)
         shown = f"**{found.total:,}** :gray[of {every:,}{' · ' + plain(words) if words else ''}]"
         st.markdown(shown, width="stretch", help=plain(words) if len(words) > 40 else None)
-        if now.filtered and st.button("Clear", key="errors_clear", type="tertiary"):
-            address.go(**address.no_filters())
-            st.rerun()
+        if now.filtered:
+            st.button("Clear", key="errors_clear", type="tertiary", on_click=_clear)
+        if now.cell:
+            st.page_link(page("compare"), label="Comparison", query_params=beside.comparison(now))
         _pin(now, run, part, without, found)
+
+
+def _clear() -> None:
+    address.go(**address.no_filters())
+
+
+def _turn(page: int) -> None:
+    address.go(page=page, item="", sample=0)
 
 
 def _pin(now: Address, run: Mapping[str, Any], part: str, without: frozenset[str], found: Found) -> None:
@@ -140,23 +165,17 @@ def _foot(now: Address, found: Found) -> None:
             first = PAGE * (now.page - 1) + 1
             shown = f"{first:,} to {min(found.total, first + PAGE - 1):,}"
             st.markdown(f":small[:gray[{shown}]]", width="content")
-            if st.button(
-                "",
-                key="errors_page_back",
-                type="tertiary",
-                icon=":material/chevron_left:",
-                disabled=now.page <= 1,
-                help="The 50 before",
+            for key, icon, number, off, words in (
+                ("back", "left", now.page - 1, now.page <= 1, "The 50 before"),
+                ("on", "right", now.page + 1, now.page >= last, "The next 50"),
             ):
-                address.go(page=now.page - 1, item="", sample=0)
-                st.rerun()
-            if st.button(
-                "",
-                key="errors_page_on",
-                type="tertiary",
-                icon=":material/chevron_right:",
-                disabled=now.page >= last,
-                help="The next 50",
-            ):
-                address.go(page=now.page + 1, item="", sample=0)
-                st.rerun()
+                st.button(
+                    "",
+                    key=f"errors_page_{key}",
+                    type="tertiary",
+                    icon=f":material/chevron_{icon}:",
+                    disabled=off,
+                    help=words,
+                    on_click=_turn,
+                    args=(number,),
+                )

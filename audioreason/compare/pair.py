@@ -297,7 +297,10 @@ def _verdict(
     if found.n == 0:
         return sentence
     if found.significant and p_holm >= SIGNIFICANT:
-        sentence += f" It may be luck: {pairs} runs were compared with {labels[0]}. Alone, its p would be {found.p:.3f}."
+        sentence += (
+            f" It may be luck: {pairs} runs were compared with {labels[0]}."
+            f" Alone, its p would be {found.p:.3f}."
+        )
     elif pairs > 1:
         sentence += f" This p is after Holm, for {pairs} runs compared with {labels[0]}."
     if p_holm >= SIGNIFICANT and needed > found.n:

@@ -31,7 +31,7 @@ class Filter:
     answers, reasoning and questions; `choice` and `gold` are indexes, `given_text` and `gold_text` texts of
     choices; `part` is explore, sealed, train ... Ranges include their low end and not their high one:
     `agreement` is the share of the item's answered samples that make its commonest choice, `chars` counts
-    reasoning and answer. `only` are (item id, sample), `without` ids of items.
+    reasoning and answer. `only` and `never` are (item id, sample), `without` ids of items.
     """
 
     runs: tuple[str, ...] = ()
@@ -52,6 +52,7 @@ class Filter:
     agreement: tuple[float | None, float | None] = (None, None)
     chars: tuple[int | None, int | None] = (None, None)
     only: tuple[tuple[str, int], ...] | None = None
+    never: tuple[tuple[str, int], ...] = ()
     without: frozenset[str] = frozenset()
 
 
@@ -109,6 +110,12 @@ def conditions(catalog: Catalog, where: Filter) -> tuple[list[str], dict[str, An
             "only_items": [item_id for item_id, _ in where.only],
             "only_samples": [sample for _, sample in where.only],
         }
+    if where.never:
+        clauses.append("(p.run_no, p.item_no, p.sample) NOT IN (" + _NEVER + ")")
+        arguments |= {
+            "never_items": [item_id for item_id, _ in where.never],
+            "never_samples": [sample for _, sample in where.never],
+        }
     if of_items and numbers is not None and len(numbers) == 1:
         clauses += _settled(catalog, numbers[0], " AND ".join(of_items), arguments)
     else:
@@ -126,6 +133,14 @@ def conditions(catalog: Catalog, where: Filter) -> tuple[list[str], dict[str, An
             "hit_samples": [hit[2] for hit in hits],
         }
     return clauses, arguments
+
+
+# what is left out, as numbers: predictions need not be joined with their items for it
+_NEVER = """
+SELECT (n.run_no, n.item_no, t.sample) FROM (
+    SELECT unnest($never_items) AS item_id, unnest($never_samples) AS sample) t
+JOIN items n ON n.item_id = t.item_id
+"""
 
 
 def _settled(catalog: Catalog, run_no: int, condition: str, arguments: Mapping[str, Any]) -> list[str]:

@@ -6,9 +6,10 @@ nothing about where the numbers come from.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -67,6 +68,7 @@ def grid(
     unit: str = "item",
     clickable: bool = True,
     label: int = 0,
+    on_pick: Callable[[Clicked], None] = lambda clicked: None,
 ) -> Clicked | None:
     """Draw the rows; what was just clicked, else None.
 
@@ -84,7 +86,20 @@ def grid(
         unit: what `n` counts, in the singular.
         clickable: rows and cells are buttons.
         label: px of the labels, where the usual width does not fit.
+        on_pick: called with what was clicked before anything is drawn, which spares a second run.
     """
+
+    def read(result: Mapping[str, Any]) -> Clicked | None:
+        picked = clicked(result, "picked")
+        if picked is None or not 0 <= int(picked["row"]) < len(rows):
+            return None
+        column = picked.get("column")
+        return Clicked(int(picked["row"]), None if column is None else int(column))
+
+    def changed() -> None:
+        if (found := read(st.session_state.get(key) or {})) is not None:
+            on_pick(found)
+
     result = _component(
         key=key,
         data={
@@ -115,10 +130,6 @@ def grid(
             "clickable": clickable,
             "label": label,
         },
-        on_picked_change=lambda: None,
+        on_picked_change=changed,
     )
-    picked = clicked(result, "picked")
-    if picked is None or not 0 <= int(picked["row"]) < len(rows):
-        return None
-    column = picked.get("column")
-    return Clicked(int(picked["row"]), None if column is None else int(column))
+    return read(result)
