@@ -76,10 +76,10 @@ def main() -> None:
         shutil.rmtree(folder)
 
 
-def build(workspace: Workspace, big: bool = True, generations: int = GENERATIONS) -> None:
+def build(workspace: Workspace, candidates: int = SAMPLES, generations: int = GENERATIONS) -> None:
     """Write runs and playground generations, as the lab lays them out, without asking anybody anything.
 
-    `big` adds the run of 900 samples.
+    `candidates` are the samples for each item of the great run; 0 leaves it out.
     """
     items = [
         Item(
@@ -98,9 +98,9 @@ def build(workspace: Workspace, big: bool = True, generations: int = GENERATIONS
     snapshot = workspace.root / "items.parquet"
     write_items(snapshot, items, parts)
     connection = duckdb.connect()
-    for number in range(RUNS + 1 if big else RUNS):
+    for number in range(RUNS + 1 if candidates else RUNS):
         run_id = f"20261101-{number:04d}-prompt-{number}" if number < RUNS else BIG
-        samples = 1 if number < RUNS else SAMPLES
+        samples = 1 if number < RUNS else candidates
         target = run_folder(workspace, run_id)
         (target / "derived").mkdir(parents=True)
         shutil.copy(snapshot, target / "items.parquet")

@@ -30,7 +30,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="audioreason-bench-"))
     try:
         workspace = Workspace.open(folder)
-        made.build(workspace, big=False, generations=100)
+        made.build(workspace, candidates=0, generations=100)
         write("compare", measure(Catalog(workspace)))
     finally:
         shutil.rmtree(folder)
