@@ -36,6 +36,9 @@ def errors(
     ] = None,
     group: Annotated[str | None, typer.Option(help="Only this group.")] = None,
     tag: Annotated[str | None, typer.Option(help="List only predictions with this tag.")] = None,
+    untagged: Annotated[
+        bool, typer.Option("--untagged", help="List only predictions without any tag.")
+    ] = False,
     cue: Annotated[
         Literal["mentioned", "not mentioned", "contradicted"] | None,
         typer.Option(help="List only predictions whose HEARD does this to the clip's events."),
@@ -66,12 +69,14 @@ def errors(
         counted = _cue_counts(workspace, run)
         either(json, counted, lambda: _print_cues(counted))
         return
-    if outcome is not None or tag is not None or cue is not None:
+    if outcome is not None or tag is not None or cue is not None or untagged:
         where: dict[str, Any] = {"outcome": (outcome,)} if outcome else {}
         if group is not None:
             where[_filterable(by)] = (group,)
         if tag is not None:
             where["only"] = explorer.tagged(book, run, tag)
+        if untagged:
+            where["never"] = explorer.tagged(book, run)
         if cue is not None:
             having = _cues(workspace, run).having(cue)
             where["only"] = tuple(sorted(set(having) & set(where.get("only", having))))
@@ -273,7 +278,7 @@ def export(
     format: Annotated[Literal["csv", "jsonl", "md"], typer.Option(help="The file's form.")] = "csv",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="A file (default: print it).")] = None,
 ) -> None:
-    """Write every tag, note and erratum of the workspace."""
+    """Write every tag, note and erratum of the workspace, and the tags of runs."""
     text = _book().export(format)
     if output is None:
         typer.echo(text, nl=False)

@@ -1,4 +1,4 @@
-"""Commands about runs: runs, score, show, import, export."""
+"""Commands about runs: runs (list, tag), score, show, import, export."""
 
 from __future__ import annotations
 
@@ -18,32 +18,50 @@ from audioreason.cli.output import (
     plain,
     remark,
 )
-from audioreason.errors import WorkspaceError
+from audioreason.errors import RunError, WorkspaceError
 from audioreason.workspace import Workspace
 
 if TYPE_CHECKING:
     pass
 
+runs_app = typer.Typer(
+    help="List the runs of the workspace with their accuracy; give them tags.",
+    invoke_without_command=True,
+    rich_markup_mode=None,
+)
 RunId = Annotated[str, typer.Argument(help="The run's id, as `audioreason runs` lists it.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the program."""
-    app.command("runs")(runs)
+    app.add_typer(runs_app, name="runs")
     app.command("score")(score)
     app.command("show")(show)
     app.command("import")(import_run)
     app.command("export")(export)
 
 
-def runs(json: Json = False) -> None:
-    """List the runs of the workspace with their accuracy."""
+@runs_app.callback()
+def runs(
+    context: typer.Context,
+    tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
+    json: Json = False,
+) -> None:
+    """List the runs of the workspace with their accuracy and tags."""
+    if context.invoked_subcommand is not None:
+        return
+    from audioreason.review import Annotations
     from audioreason.runs import Catalog, records
 
-    catalog = Catalog(Workspace.open())
-    rows = records(catalog.runs())
+    workspace = Workspace.open()
+    catalog, tags = Catalog(workspace), Annotations(workspace).run_tags()
+    rows = [row | {"tags": list(tags.get(row["run_id"], ()))} for row in records(catalog.runs())]
+    rows = [row for row in rows if tag is None or tag in row["tags"]]
 
     def table() -> None:
+        if not rows and tag is not None:
+            remark(f"No run has the tag {tag!r}. Give it with: audioreason runs tag RUN {tag}")
+            return
         if not rows:
             remark("No runs yet. Try: audioreason eval --dataset soundcheck --prompt structured-reasoning")
             return
@@ -60,6 +78,7 @@ def runs(json: Json = False) -> None:
                 "95%",
                 "official",
                 "status",
+                "tags",
             ),
             [
                 (
@@ -70,6 +89,7 @@ def runs(json: Json = False) -> None:
                     interval(_bounds(row)),
                     percent(row["official"]),
                     row["status"],
+                    ", ".join(row["tags"]),
                 )
                 for row in rows
             ],
@@ -79,6 +99,26 @@ def runs(json: Json = False) -> None:
     either(json, rows, table)
     for problem in catalog.problems():
         remark(f"! {problem}")
+
+
+@runs_app.command("tag")
+def tag_run(
+    run: RunId,
+    tag: Annotated[str, typer.Argument(help="Such as paper or draft; any words will do.")],
+    remove: Annotated[bool, typer.Option("--remove", help="Take the tag away.")] = False,
+) -> None:
+    """Give a run a tag that finds it again, or take one away."""
+    from audioreason.review import Annotations
+    from audioreason.runs import load_record
+
+    workspace = Workspace.open()
+    book = Annotations(workspace, actor="command line")
+    if not remove:
+        load_record(workspace, run)  # a typo must not become a tag
+    elif tag not in book.run_tags().get(run, ()):
+        raise RunError(f"The run {run} has no tag {tag!r}.", "See: audioreason runs")
+    book.tag_run(run, tag, not remove)
+    remark(f"{run}: {', '.join(book.run_tags().get(run, ())) or 'no tags'}")
 
 
 def score(

@@ -1,6 +1,7 @@
 """Tags, notes and errata in `lab.sqlite`: on disk at once, any number of tabs and processes, with undo.
 
-A tag or a note belongs to one prediction of a run; an erratum to an item of a dataset, whatever the run.
+A tag or a note belongs to one prediction of a run; an erratum to an item of a dataset, whatever the run. Runs
+have tags of their own, such as "paper" or "draft", which find them again.
 Knows nothing about scores, figures or pages.
 """
 
@@ -44,6 +45,8 @@ _TABLES = (
     " created REAL NOT NULL, PRIMARY KEY (run_id, item_id, sample))",
     "CREATE TABLE IF NOT EXISTS erratum (dataset TEXT, item_id TEXT, kind TEXT NOT NULL, note TEXT NOT NULL,"
     " created REAL NOT NULL, PRIMARY KEY (dataset, item_id))",
+    "CREATE TABLE IF NOT EXISTS run_tag (run_id TEXT, tag TEXT, created REAL NOT NULL,"
+    " PRIMARY KEY (run_id, tag))",
     # `before` is what stood there: a JSON list of [table, key, row or null]
     "CREATE TABLE IF NOT EXISTS annotation_log (seq INTEGER PRIMARY KEY AUTOINCREMENT, actor TEXT NOT NULL,"
     " words TEXT NOT NULL, before TEXT NOT NULL, undone INTEGER NOT NULL DEFAULT 0, created REAL NOT NULL)",
@@ -140,6 +143,25 @@ class Annotations:
             found[place] = (*found.get(place, ()), row["tag"])
         return found
 
+    def run_tags(self) -> dict[str, tuple[str, ...]]:
+        """The tags of every run that has any, by its id, in the order of the alphabet."""
+        with self._tables() as database:
+            rows = database.execute("SELECT run_id, tag FROM run_tag ORDER BY run_id, tag").fetchall()
+        found: dict[str, tuple[str, ...]] = {}
+        for row in rows:
+            found[row["run_id"]] = (*found.get(row["run_id"], ()), row["tag"])
+        return found
+
+    def tag_run(self, run_id: str, tag: str, on: bool) -> None:
+        """Give a run a tag, or take it away; whether there is such a run is the caller's to know.
+
+        Raises:
+            RunError: if the tag's name is empty or too long.
+        """
+        tag = _tag_name(tag)
+        with self._step(f"{'gave' if on else 'took'} “{tag}” {'to' if on else 'from'} {run_id}") as put:
+            put("run_tag", {"run_id": run_id, "tag": tag}, {"created": time.time()} if on else None)
+
     def note(self, run_id: str, item_id: str, sample: int) -> str:
         """The note on a prediction, "" if there is none."""
         with self._tables() as database:
@@ -203,7 +225,7 @@ class Annotations:
         return f"{row['words']} (what others changed since is kept)" if kept else str(row["words"])
 
     def export(self, form: str = "csv") -> str:
-        """Every tag, note and erratum as one text: csv, jsonl, or md.
+        """Every tag, note and erratum, and the tags of runs, as one text: csv, jsonl, or md.
 
         Raises:
             RunError: for another format.
@@ -228,16 +250,15 @@ class Annotations:
     @contextmanager
     def _tables(self) -> Iterator[sqlite3.Connection]:
         with self._workspace.sqlite() as database:
-            if (
-                database.execute("SELECT 1 FROM sqlite_master WHERE name = 'annotation_log'").fetchone()
-                is None
-            ):
+            known = {row["name"] for row in database.execute("SELECT name FROM sqlite_master")}
+            if not {"annotation_log", "run_tag"} <= known:  # a new lab, or one from before runs had tags
                 for statement in _TABLES:
                     database.execute(statement)
-                database.executemany(
-                    "INSERT INTO tag VALUES (?, ?)",
-                    [(name, place) for place, name in enumerate(STARTER_TAGS)],
-                )
+                if "tag" not in known:
+                    database.executemany(
+                        "INSERT INTO tag VALUES (?, ?)",
+                        [(name, place) for place, name in enumerate(STARTER_TAGS)],
+                    )
             yield database
 
 
@@ -319,6 +340,7 @@ def _log(
 _EVERYTHING = """
 SELECT 'tag' AS kind, NULL AS dataset, run_id, item_id, sample, tag AS value, '' AS note, created FROM tagged
 UNION ALL SELECT 'note', NULL, run_id, item_id, sample, text, '', created FROM note
+UNION ALL SELECT 'run tag', NULL, run_id, NULL, NULL, tag, '', created FROM run_tag
 UNION ALL SELECT 'erratum', dataset, NULL, item_id, NULL, kind, note, created FROM erratum
 ORDER BY kind, dataset, run_id, item_id, sample, value
 """

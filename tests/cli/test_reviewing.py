@@ -86,3 +86,22 @@ def test_a_run_without_heard_says_why_it_has_no_cues(program: Program, run: str)
     for arguments in (("--cues",), ("--cue", "contradicted")):
         refused = program("errors", run, *arguments, status=1)
         assert "HEARD" in refused.stderr
+
+
+def test_runs_are_tagged_listed_by_tag_and_a_typo_is_no_tag(program: Program, run: str) -> None:
+    assert program("runs", "tag", run, "paper").stderr.strip() == "r: paper"
+    (row,) = strict_json(program("runs", "--tag", "paper", "--json").stdout)
+    assert (row["run_id"], row["tags"]) == (run, ["paper"])
+    assert "paper" in program("runs").stdout
+    assert strict_json(program("runs", "--tag", "draft", "--json").stdout) == []
+    assert "nowhere" in program("runs", "tag", "nowhere", "paper", status=1).stderr
+    assert "has no tag 'draft'" in program("runs", "tag", run, "draft", "--remove", status=1).stderr
+    program("runs", "tag", run, "paper", "--remove")
+    assert strict_json(program("runs", "--tag", "paper", "--json").stdout) == []
+
+
+def test_what_nobody_tagged_is_listed_without_the_tagged(program: Program, run: str) -> None:
+    program("annotate", "tag", run, "tiny-001", "guessed")
+    listed = strict_json(program("errors", run, "--untagged", "--outcome", "wrong", "--json").stdout)
+    assert listed["total"] == 4  # of five wrong ones
+    assert "tiny-001" not in {row["item_id"] for row in listed["predictions"]}

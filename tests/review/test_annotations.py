@@ -124,6 +124,33 @@ for k in range(40):
     assert book.undo() is None  # all of it is theirs
 
 
+def test_runs_have_tags_of_their_own_with_undo(workspace: Workspace) -> None:
+    book = Annotations(workspace)
+    before = book.version()
+    book.tag_run("r1", " paper  table ", True)
+    book.tag_run("r1", "draft", True)
+    book.tag_run("r2", "draft", True)
+    assert Annotations(workspace).run_tags() == {"r1": ("draft", "paper table"), "r2": ("draft",)}
+    assert book.version() > before
+    book.tag_run("r1", "draft", False)
+    assert "took “draft” from r1" in (book.undo() or "")
+    assert book.run_tags()["r1"] == ("draft", "paper table")
+    assert "run tag,,r1,,,paper table" in book.export("csv")
+    assert tuple(tag.name for tag in book.tags()) == STARTER_TAGS  # predictions are not offered them
+    with pytest.raises(RunError, match="characters"):
+        book.tag_run("r1", "  ", True)
+
+
+def test_a_lab_from_before_runs_had_tags_goes_on(workspace: Workspace) -> None:
+    book = Annotations(workspace)
+    book.remove_tag("guessed")
+    with workspace.sqlite() as database:
+        database.execute("DROP TABLE run_tag")
+    book.tag_run("r", "paper", True)
+    assert book.run_tags() == {"r": ("paper",)}
+    assert "guessed" not in {tag.name for tag in book.tags()}
+
+
 def test_exports_say_everything_and_no_cell_is_a_formula(workspace: Workspace) -> None:
     book = Annotations(workspace)
     book.set_note("r", "i", 1, '=HYPERLINK("x") | <b>\nnext')

@@ -269,3 +269,13 @@ def test_filters_together_let_through_what_each_does(
         both = explorer.find(catalog, replace(where, runs=("a", "b")), limit=1).total
         assert both == len(expected) + sum(sample == 0 for _, sample in expected)
     assert found_some > 10  # else the test says nothing
+
+
+def test_what_somebody_tagged_leaves_the_list_sample_by_sample(catalog: Catalog, given: Given) -> None:
+    tagged = tuple(sorted(given))[5:9]  # two samples of one item, two of the next
+    page = explorer.find(catalog, Filter(runs=("a",), never=tagged), limit=1_000)
+    listed = set(zip(page.rows["item_id"], page.rows["sample"], strict=True))
+    assert listed == set(given) - set(tagged)
+    assert page.total == len(given) - len(tagged)
+    several = explorer.find(catalog, Filter(never=tagged), limit=1_000)
+    assert several.total == page.total
