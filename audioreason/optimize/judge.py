@@ -34,9 +34,7 @@ def judge(item: Item, answer: AnswerRecord, sections: Sequence[str], config: Opt
     so a wrong answer is worth nothing however short it is.
     """
     raw = RawResponse(answer.content, answer.reasoning, answer.finish_reason)
-    found = score(
-        raw, choices=item.choices, answer=item.answer, gold=item.gold, expected_sections=sections
-    )
+    found = score(raw, choices=item.choices, answer=item.answer, gold=item.gold, expected_sections=sections)
     if config.metric == "official":
         value = float(bool(found.official))
     elif config.metric == "strict":

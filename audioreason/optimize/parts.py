@@ -71,7 +71,7 @@ def deal(dataset: Dataset, config: OptimizeConfig) -> Parts:
     ):
         if len(found) < wanted:
             notes.append(f"There are {len(found)} items for {name}, not {wanted}.")
-    return _checked(dataset, Parts(*map(_ids, (train, dev, test)), test_split, tuple(notes)))
+    return _checked(dataset, Parts(_ids(train), _ids(dev), _ids(test), test_split, tuple(notes)))
 
 
 def usable(item: Item) -> bool:
@@ -132,7 +132,9 @@ def _spread(items: Sequence[Item], sizes: Sequence[int], seed: int) -> list[list
     left_over = max(0.0, 1.0 - sum(shares))
     out: Counter[tuple[str, str | None]] = Counter()
 
-    def owed(share: float, have: Counter[tuple[str, str | None]], groups: list[tuple[str, str | None]]) -> float:
+    def owed(
+        share: float, have: Counter[tuple[str, str | None]], groups: list[tuple[str, str | None]]
+    ) -> float:
         return sum(share * (seen[group] + 1) - have[group] for group in groups)
 
     # one subcategory after the other, so that each is shared out before the next begins

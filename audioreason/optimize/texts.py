@@ -1,4 +1,4 @@
-"""Candidate <-> prompt: whatever an optimiser writes becomes a template that renders, or is kept as plain text.
+"""Candidate to prompt: what an optimiser writes becomes a template that renders, or is kept as plain text.
 
 DSPy edits instruction texts; we deploy Jinja templates. A proposed text that is no template of ours (stray
 braces) is escaped, a user text without question or options gets the seed's behind it, and demos become text
