@@ -8,6 +8,7 @@ LabError(message, hint)
 ├── EndpointError      a server: down, wrong model, refused the audio (has .status)
 ├── RunError           a run: unknown, half-written, recipe does not match on resume
 ├── EngineError        a local model: missing weights, not enough memory
+├── RestError          self-training: unknown, settings that do not fit, changed since it began
 ├── OptimizeError      a search for a prompt: unknown, settings that do not fit, a proposer that cannot write
 └── JobError           a job: unknown kind, bad spec, cannot be stopped
 
@@ -63,6 +64,10 @@ class RunError(LabError):
 
 class EngineError(LabError):
     """A local model cannot be loaded or served."""
+
+
+class RestError(LabError):
+    """A self-training experiment cannot be started, read or continued."""
 
 
 class OptimizeError(LabError):

@@ -1,0 +1,249 @@
+"""The settings of a self-training experiment: what is asked, kept, learned and measured, round by round.
+
+The defaults are the published recipe. Written once, beside what comes out; a file in YAML or JSON holds the
+same fields. Knows nothing about how any of it is done.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.config import JsonDict
+
+from audioreason.errors import RestError
+
+LEARNING_RATES = (2e-5, 1e-5, 5e-6)  # of the published three rounds
+_ADVANCED: JsonDict = {"advanced": True}
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "paper": {},
+    "code": {"filter": "code"},
+    "pocket: one round on this machine": {
+        "rounds": 1,
+        "learning_rates": [2e-4],
+        "samples": 8,
+        "max_tokens": 256,
+        "filter": "code",
+        "limit": 48,
+        "rank": 16,
+        "alpha": 32.0,
+        "eval_limit": 48,
+        "eval_max_tokens": 512,
+    },
+}
+
+
+class RestConfig(BaseModel):
+    """Everything that decides what an experiment comes to; its fields are also the form of the job `rest`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(
+        default="",
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,59})?$",
+        title="Name of the experiment",
+        description="Runs, adapters and models are called NAME-r1 and on; empty takes the job's id.",
+    )
+    dataset: str = Field(
+        default="soundcheck",
+        min_length=1,
+        title="Dataset to learn from",
+        description="Its items are the problems; benchmark items are refused.",
+        json_schema_extra={"widget": "dataset"},
+    )
+    split: str = Field(
+        default="full", title="Split", description="train, dev, test, explore, sealed or full."
+    )
+    limit: int | None = Field(
+        default=None, ge=1, title="Only the first items", json_schema_extra={"unit": "items"}
+    )
+    model: str = Field(
+        default="", title="Model", description="Its folder; empty takes the embedded Pocket Listener."
+    )
+    prompt: str = Field(
+        default="structured-reasoning",
+        min_length=1,
+        title="Prompt",
+        description="What the candidates answer, and what is trained on.",
+    )
+    rounds: int = Field(default=3, ge=1, le=20, title="Rounds")
+    start: Literal["previous", "base"] = Field(
+        default="previous",
+        title="Each round starts from",
+        description="previous: the model of the round before; base: the model of the beginning.",
+    )
+    samples: int = Field(default=16, ge=1, le=1024, title="Candidates", description="For each problem.")
+    temperature: float = Field(default=0.9, ge=0, le=10, title="Temperature")
+    top_p: float | None = Field(default=0.95, gt=0, le=1, title="Top p", json_schema_extra=_ADVANCED)
+    top_k: int | None = Field(default=50, ge=-1, title="Top k", json_schema_extra=_ADVANCED)
+    max_tokens: int = Field(
+        default=2048, ge=1, title="Longest candidate", json_schema_extra={"unit": "tokens"}
+    )
+    filter: str = Field(
+        default="paper",
+        min_length=1,
+        title="Filter",
+        description="A preset of zones and rules: paper or code.",
+    )
+    filter_changes: dict[str, Any] = Field(
+        default={},
+        title="Changes to the filter",
+        description="Fields of the filter's settings that differ from the preset's.",
+        json_schema_extra=_ADVANCED,
+    )
+    learning_rates: list[float] = Field(
+        default=list(LEARNING_RATES),
+        min_length=1,
+        title="Learning rates",
+        description="One a round, at its peak; the last serves all rounds after it.",
+    )
+    epochs: float = Field(default=2.0, gt=0, title="Epochs")
+    steps: int | None = Field(
+        default=None, ge=1, title="Steps, instead of epochs", json_schema_extra=_ADVANCED
+    )
+    batch: int = Field(default=8, ge=1, title="Examples a step")
+    rank: int = Field(default=64, ge=1, le=512, title="LoRA rank")
+    alpha: float = Field(default=128.0, gt=0, title="LoRA alpha")
+    quantize: Literal["none", "nf4"] = Field(
+        default="none", title="Frozen experts", description="nf4 holds them in 4 bits: 30B fits on one GPU."
+    )
+    gpus: int = Field(default=0, ge=0, title="GPUs", description="0 works on the CPU, for small models.")
+    longest: int = Field(
+        default=4096, ge=16, title="Longest example", json_schema_extra={"advanced": True, "unit": "tokens"}
+    )
+    save_minutes: float = Field(
+        default=10.0, ge=0, title="Minutes between saved states", json_schema_extra=_ADVANCED
+    )
+    kl: float = Field(
+        default=0.0,
+        ge=0,
+        title="Pull to the base",
+        description="Weight of the divergence from the model that the round starts from; 0 leaves it out.",
+    )
+    rehearsal: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        title="Rehearsal",
+        description="Mastered samples added, as a share of what the filter keeps.",
+    )
+    engine: Literal["local", "vllm"] = Field(
+        default="local", title="Engine", description="vllm serves merged models; local needs no merge."
+    )
+    eval_dataset: str = Field(
+        default="soundcheck",
+        min_length=1,
+        title="Evaluation dataset",
+        json_schema_extra={"widget": "dataset"},
+    )
+    eval_split: str = Field(default="full", title="Evaluation split")
+    eval_limit: int | None = Field(
+        default=None, ge=1, title="Only the first items of it", json_schema_extra={"unit": "items"}
+    )
+    eval_prompts: list[str] = Field(
+        default=["baseline", "structured-reasoning"],
+        min_length=1,
+        title="Evaluation prompts",
+        description="Each round and the base are asked with all of them: what was trained on one may show"
+        " with another.",
+        json_schema_extra={"widget": "prompts"},
+    )
+    eval_temperature: float = Field(
+        default=0.1, ge=0, le=10, title="Evaluation temperature", json_schema_extra=_ADVANCED
+    )
+    eval_max_tokens: int = Field(
+        default=10_000, ge=1, title="Longest answer", json_schema_extra={"advanced": True, "unit": "tokens"}
+    )
+    stop_forgetting: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        title="Stop when forgotten",
+        description="Ends when surely more than this share of what the base got right is lost; empty never.",
+    )
+    concurrency: int = Field(
+        default=64, ge=1, title="Requests in flight, at most", json_schema_extra=_ADVANCED
+    )
+    seed: int = Field(default=0, title="Seed")
+    override_reason: str = Field(
+        default="",
+        title="Reason to train on benchmark items",
+        description="Empty refuses them. It is written into the adapter and onto every chart.",
+        json_schema_extra=_ADVANCED,
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if any(not 0 < rate < 1 for rate in self.learning_rates):
+            raise ValueError("learning_rates must lie between 0 and 1")
+        if len(set(self.eval_prompts)) != len(self.eval_prompts):
+            raise ValueError("eval_prompts names a prompt twice")
+        return self
+
+    def learning_rate(self, number: int) -> float:
+        """The peak of round `number`, which counts from 1."""
+        return self.learning_rates[min(number, len(self.learning_rates)) - 1]
+
+    def differences(self, other: RestConfig) -> list[str]:
+        """What another has that would give another result, in words; when states are saved may differ."""
+        free = {"save_minutes", "concurrency"}
+        mine, theirs = self.model_dump(), other.model_dump()
+        return [
+            f"{field} was {mine[field]} and is now {theirs[field]}"
+            for field in mine
+            if field not in free and mine[field] != theirs[field]
+        ]
+
+
+def make_config(values: Mapping[str, Any]) -> RestConfig:
+    """Settings from plain data; `preset` names where the others start from.
+
+    Raises:
+        RestError: naming the first field that is wrong, and why.
+    """
+    given = dict(values)
+    preset = given.pop("preset", "paper")
+    if preset not in PRESETS:
+        raise RestError(f"There is no preset {preset}.", f"There are: {', '.join(PRESETS)}.")
+    try:
+        return RestConfig.model_validate({**PRESETS[preset], **given})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            close = get_close_matches(where, RestConfig.model_fields, n=1)
+            raise RestError(
+                f"An experiment has no setting {where}.",
+                f"Did you mean {close[0]}?" if close else f"There are: {', '.join(RestConfig.model_fields)}.",
+            ) from error
+        raise RestError(
+            f"The settings cannot be used: {where or 'they'}: {first['msg'].removeprefix('Value error, ')}.",
+            "Correct it; nothing was started.",
+        ) from error
+
+
+def read_config(path: Path) -> RestConfig:
+    """Settings from a file, YAML or JSON by its ending.
+
+    Raises:
+        RestError: if it cannot be read, or a field is wrong.
+    """
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except FileNotFoundError as error:
+        raise RestError(f"There is no file {path}.", "Give a YAML or JSON file of settings.") from error
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise RestError(
+            f"{path} cannot be read ({str(error).splitlines()[0]}).", "Give a YAML or JSON file of settings."
+        ) from error
+    if not isinstance(values, dict):
+        raise RestError(f"{path} holds no settings.", "Write one field a line, such as: rounds: 3")
+    return make_config(values)
