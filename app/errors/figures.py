@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from app import session
@@ -111,7 +111,17 @@ def ids_found(now: Address, run: Run, part: str, without: Without, most: int) ->
 
 
 def _find(now: Address, run: Run, part: str, without: Without, limit: int, offset: int) -> Found:
-    only, never = None, ()
+    items = beside.items(now, run)
+    if items == ():  # to a filter, no name at all means any
+        return Found([], 0)
+    sort, several = SORTS.get(now.sort, SORTS["item"]), int(run["samples"]) > 1
+    where = _filter(now, run, part, without, items)
+    return _listed(where, sort, limit, offset, several, look.stamp(run))
+
+
+def _filter(now: Address, run: Run, part: str, without: Without, items: tuple[str, ...] | None) -> Filter:
+    only: tuple[tuple[str, int], ...] | None = None
+    never: tuple[tuple[str, int], ...] = ()
     if now.tag:
         tag = None if now.tag in (ANY_TAG, NO_TAG) else now.tag
         tagged = explorer.tagged(notes.book(), str(run["run_id"]), tag)
@@ -119,31 +129,9 @@ def _find(now: Address, run: Run, part: str, without: Without, limit: int, offse
     if now.cue and (found := heard.cues(run)) is not None:
         claimed = found.having(now.cue)
         only = claimed if only is None else tuple(sorted(set(only) & set(claimed)))
-    same = replace(now, view="", item="", sample=0, other="")  # what is open changes no list
-    items = beside.items(now, run)
-    return _listed(
-        same, str(run["run_id"]), part, without, items, only, never, limit, offset, look.stamp(run)
-    )
-
-
-@functools.lru_cache(maxsize=32)
-def _listed(
-    now: Address,
-    run_id: str,
-    part: str,
-    without: Without,
-    items: tuple[str, ...] | None,
-    only: tuple[tuple[str, int], ...] | None,
-    never: tuple[tuple[str, int], ...],
-    limit: int,
-    offset: int,
-    stamp: look.Stamp,
-) -> Found:
-    if items == ():  # to a filter, no name at all means any
-        return Found([], 0)
     agreeing, length = AGREEMENT.get(now.agree, Range("")), LENGTHS.get(now.length, Range(""))
-    where = Filter(
-        runs=(run_id,),
+    return Filter(
+        runs=(str(run["run_id"]),),
         items=items or (),
         part=() if part == "all" else (part,),
         layer=now.layer,
@@ -161,8 +149,13 @@ def _listed(
         never=never,
         without=without,
     )
-    sort = SORTS.get(now.sort, SORTS["item"])
-    page = explorer.find(session.catalog(), where, sort.name, sort.descending, limit, offset)
+
+
+@functools.lru_cache(maxsize=32)
+def _listed(where: Filter, sort: Sort, limit: int, offset: int, several: bool, stamp: look.Stamp) -> Found:
+    page = explorer.find(
+        session.catalog(), where, sort.name, sort.descending, limit, offset, agreement=several
+    )
     return Found(records(page.rows), page.total)
 
 

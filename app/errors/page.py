@@ -37,7 +37,7 @@ def draw() -> None:
 
 def _view(now: Address, run: dict[str, object], part: str) -> None:
     if now.view == "Triage":
-        triage.triage(str(run["run_id"]), part)
+        triage.triage(run, part)
         return
     without = notes.shown_without(now, run)
     if now.view == "Confusions":

@@ -30,11 +30,11 @@ _MOST_PINS = 500
 
 
 @st.fragment
-def triage(run_id: str, part: str) -> None:
-    """Draw the view as the address says; everything is looked up anew, as this may run alone."""
-    now, run = address.here(), look.run(run_id)
-    if run is None:
-        st.rerun()  # deleted: the page says so
+def triage(run: Mapping[str, Any], part: str) -> None:
+    """Draw the view as the address says; what may have changed is looked up anew, as this may run alone."""
+    now = address.here()
+    if run["status"] != "finished":
+        run = look.run(str(run["run_id"])) or st.rerun()  # deleted: the page says so
     without = notes.shown_without(now, run)
     whole = figures(run, part, without)
     if not whole.groups:

@@ -171,17 +171,19 @@ def find(
     descending: bool = False,
     limit: int = 50,
     offset: int = 0,
+    agreement: bool = True,
 ) -> Page:
     """A page of predictions as `Catalog.predictions` gives it, with a column more: `agreement`.
 
-    It is the share of the item's answered samples that make its commonest choice, NaN where none answered.
+    It is the share of the item's answered samples that make its commonest choice, NaN where none answered or
+    where it is not asked for: it costs as much as the page, and says nothing of runs with one sample.
 
     Raises:
         RunError: if a run or the sort is unknown, or a text cannot be searched for.
     """
     page = catalog.predictions(where, sort, descending, limit, offset)
     shares: dict[tuple[str, str], float] = {}
-    if len(page.rows):
+    if len(page.rows) and agreement:
         runs = sorted(set(page.rows["run_id"]))
         numbers = ", ".join(map(str, catalog.run_numbers(runs)))
         # items first, as numbers: the samples of 50 items are counted, not those of a million predictions
