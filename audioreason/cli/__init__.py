@@ -1,7 +1,7 @@
 """Every page's action as a command. Contents: `evaluating` (eval), `running` (runs, score, show, import,
 export), `comparing` (compare, paper, stability, contribution), `reviewing` (errors, annotate), `prompting`
-(prompts), `datasets` (data, soundcheck), `system` (lab, serve, doctor), `training` (teach, train, merge),
-`working` (jobs), `challenging` (submit, rubrics).
+(prompts), `optimizing` (optimize), `datasets` (data, soundcheck), `system` (lab, serve, doctor), `training`
+(teach, train, merge), `working` (jobs), `challenging` (submit, rubrics).
 
 Commands import what they need when they run, so that `audioreason --help` answers at once.
 """
@@ -20,6 +20,7 @@ from audioreason.cli import (
     comparing,
     datasets,
     evaluating,
+    optimizing,
     prompting,
     reviewing,
     running,
@@ -61,6 +62,7 @@ training.register(app)
 app.add_typer(prompting.app, name="prompts")
 app.add_typer(datasets.app, name="data")
 app.add_typer(datasets.soundcheck, name="soundcheck")
+app.add_typer(optimizing.app, name="optimize")
 app.add_typer(working.app, name="jobs")
 app.add_typer(challenging.submit, name="submit")
 app.add_typer(challenging.rubrics, name="rubrics")

@@ -63,10 +63,10 @@ class Candidates:
     def register(self, prompt: Prompt, note: str, origin: Origin) -> Candidate:
         """The candidate of this prompt, written down if it is new."""
         candidate_id = prompt.version
-        if not origin.demos:
-            self._instructions.setdefault(candidate_id, origin)
-        if candidate_id in self._known:
+        if candidate_id not in self._instructions and not origin.demos:
             self._link_texts(origin, candidate_id)
+            self._instructions[candidate_id] = origin
+        if candidate_id in self._known:
             return self._known[candidate_id]
         source, parent, other = self._lineage(prompt, origin)
         candidate = Candidate(
@@ -81,7 +81,6 @@ class Candidates:
             step=len(self._known),
         )
         self._keep(candidate)
-        self._link_texts(origin, candidate_id)
         return candidate
 
     def refuse(self, candidate: Candidate, reason: str) -> None:
@@ -90,9 +89,12 @@ class Candidates:
         self._keep(replace(candidate, note=f"{candidate.note} {_REFUSED}{reason}".strip()))
 
     def _link_texts(self, origin: Origin, candidate_id: str) -> None:
-        if candidate_id != self._seed.version and not origin.demos:
-            for text in (origin.system, origin.user or ""):
-                self._link(text, candidate_id)
+        """A text that no earlier candidate has came from a proposal."""
+        earlier = {text for one in self._instructions.values() for text in (one.system, one.user)}
+        if candidate_id != self._seed.version:
+            for text in (origin.system, origin.user):
+                if text and text not in earlier:
+                    self._link(text, candidate_id)
 
     def _lineage(self, prompt: Prompt, origin: Origin) -> tuple[Source, str | None, str | None]:
         if prompt.version == self._seed.version:

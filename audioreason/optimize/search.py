@@ -328,6 +328,7 @@ def _quietly(workspace: Workspace) -> Iterator[None]:
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     os.environ.setdefault("LITELLM_TELEMETRY", "False")
     os.environ.setdefault("DSPY_CACHEDIR", str(workspace.cache / "dspy"))
+    os.environ.setdefault("TQDM_DISABLE", "1")
     try:
         import dspy
         import optuna
@@ -337,7 +338,7 @@ def _quietly(workspace: Workspace) -> Iterator[None]:
             'Install it with: pip install "audioreason[optimize]"',
         ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    logging.getLogger("dspy").setLevel(logging.WARNING)
+    logging.getLogger("dspy").setLevel(logging.ERROR)  # it warns of every field it does not use
     dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=False)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")

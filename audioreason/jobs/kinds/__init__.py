@@ -6,6 +6,7 @@
     soundcheck_generate   a training set of generated items
     train                 an adapter from answers worth learning
     merge                 model and adapter become one model folder
+    optimize              a search for a better prompt: MIPROv2 or GEPA
 
 **Your own kind** needs no change to the lab. Write a module with a `Kind` in it and name it in
 `AUDIOREASON_JOB_KINDS=my_module:KIND` (several with commas; an attribute may also be a list of kinds). The
