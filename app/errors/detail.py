@@ -211,6 +211,7 @@ def _tags(run: Mapping[str, Any], found: Opened) -> None:
         given=notes.tags_of(run_id).get((item_id, sample), ()),
         note=notes.book().note(run_id, item_id, sample),
         erratum=erratum.kind if erratum else None,
+        why=erratum.note if erratum else "",
         said=str(st.session_state.get("errors_said", "")),
     )
 
@@ -275,7 +276,7 @@ def _done(run: Mapping[str, Any], step: Mapping[str, Any]) -> str:
         return "Note kept · u undoes it"
     elif kind == "mark":
         wanted = step.get("kind") if step.get("kind") in ("wrong", "ambiguous") else None
-        book.mark(str(run["dataset"]), item_id, wanted)
+        book.mark(str(run["dataset"]), item_id, wanted, str(step.get("note", ""))[:20_000])
         st.session_state["errors_again"] = True
         return f"Item marked {wanted} · u undoes it" if wanted else "Mark taken away · u undoes it"
     elif kind == "undo":

@@ -20,6 +20,7 @@ from audioreason.runs.desk import opened as opened_items
 from audioreason.runs.desk import pins
 from tests.browser.conftest import Lab, opened
 from tests.browser.world import HOSTILE
+from tests.jobs.helpers import until
 from tests.runs.conftest import answer, make_record
 
 WRONG = (0, 1, 4, 5)  # items that the run answers wrongly; it states no choice for item 2
@@ -148,8 +149,12 @@ def test_keys_tag_note_and_undo_and_all_of_it_is_on_disk(page: Page, lab: Lab, r
     assert runs.note(RUN, "bells-00", 0) == "j u 1: knocks were counted"
     assert opened_item(page) == "bells-00"
     page.reload(wait_until="domcontentloaded")
-    expect(page.locator(".tagbar .note")).to_have_value("j u 1: knocks were counted")
+    expect(page.locator(".tagbar .foot .note")).to_have_value("j u 1: knocks were counted")
     expect(page.locator(".tags [aria-pressed=true]")).to_have_count(1)
+    open_triage(page, lab, tag="-")
+    expect(page.get_by_text("of 12 · not tagged")).to_be_visible()
+    expect(page.locator(".sheet .row")).to_have_count(11)
+    assert opened_item(page) == "bells-01"
 
 
 def test_an_erratum_changes_the_figure(page: Page, lab: Lab, runs: Annotations) -> None:
@@ -160,6 +165,11 @@ def test_an_erratum_changes_the_figure(page: Page, lab: Lab, runs: Annotations) 
     expect(switch).to_be_visible()
     expect(page.get_by_text("58.3%").first).to_be_visible()  # marking alone changes nothing
     assert runs.errata("bells")["bells-00"].kind == "ambiguous"
+    why = page.get_by_role("textbox", name="Why the item is marked")
+    why.fill("two of them ring")
+    why.press("Enter")
+    until(lambda: runs.errata("bells")["bells-00"].note == "two of them ring")
+    expect(why).to_have_value("two of them ring")
     switch.click()
     expect(page.get_by_text("63.6%").first).to_be_visible()  # 7 of 11
     expect(page.locator(".sheet .row")).to_have_count(11)

@@ -34,6 +34,7 @@ def tagbar(
     given: Sequence[str],
     note: str,
     erratum: str | None,
+    why: str,
     said: str,
 ) -> None:
     """Draw the tags.
@@ -46,6 +47,7 @@ def tagbar(
         given: tags of this prediction.
         note: its note.
         erratum: "wrong" or "ambiguous" if the item is marked so.
+        why: what somebody wrote about that mark.
         said: what was done last, in words.
     """
     _component(
@@ -57,6 +59,7 @@ def tagbar(
             "given": list(given),
             "note": note,
             "erratum": erratum,
+            "why": why,
             "said": said,
         },
     )

@@ -20,26 +20,34 @@ class View {
     this.node = node;
     this.note = node.querySelector(".note");
     this.note.placeholder = "Note (n)";
-    this.note.addEventListener("keydown", (event) => {
-      event.stopPropagation();
-      if (event.key === "Escape") { this.note.value = this.data.note; this.note.blur(); }
-      else if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); this.note.blur(); }
-    });
-    this.note.addEventListener("blur", () => this.keepNote());
+    this.why = node.querySelector(".why");
+    this.field(this.note, () => this.data.note, () => this.keepNote());
+    this.field(this.why, () => this.data.why, () => this.keepWhy());
     for (const button of node.querySelectorAll(".marks button")) {
       button.addEventListener("mousedown", (event) => event.preventDefault());
       button.addEventListener("click", () => this.mark(button.dataset.kind));
     }
   }
 
+  field(box, kept, keep) {
+    box.addEventListener("keydown", (event) => {
+      event.stopPropagation();
+      if (event.key === "Escape") { box.value = kept(); box.blur(); }
+      else if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); box.blur(); }
+    });
+    box.addEventListener("blur", keep);
+  }
+
   update(data) {
     const other = this.data && (this.data.item !== data.item || this.data.sample !== data.sample);
-    const typing = this.node.getRootNode().activeElement === this.note;
-    if (other && typing) this.keepNote();
+    const active = this.node.getRootNode().activeElement;
+    if (other && active === this.note) this.keepNote();
+    if (other && active === this.why) this.keepWhy();
     this.data = data;
     this.given = new Set(data.given);
     this.erratum = data.erratum;
-    if (other || !typing) this.note.value = data.note;
+    if (other || active !== this.note) this.note.value = data.note;
+    if (other || active !== this.why) this.why.value = data.why;
     this.node.querySelector(".said").textContent = data.said || HINT;
     this.draw();
   }
@@ -57,6 +65,8 @@ class View {
     }));
     for (const button of this.node.querySelectorAll(".marks button"))
       button.setAttribute("aria-pressed", String(button.dataset.kind === this.erratum));
+    this.why.hidden = !this.erratum;
+    this.why.placeholder = this.erratum === "wrong" ? "Why is the gold answer wrong?" : "What else could it be?";
   }
 
   toggle(name) {
@@ -71,7 +81,7 @@ class View {
   mark(kind) {
     this.erratum = this.erratum === kind ? null : kind;
     this.draw();
-    this.push({ do: "mark", kind: this.erratum });
+    this.push({ do: "mark", kind: this.erratum, note: this.erratum ? this.why.value : "" });
   }
 
   write() { this.note.focus(); this.note.select(); }
@@ -80,6 +90,12 @@ class View {
     if (this.note.value === this.data.note) return;
     this.data = { ...this.data, note: this.note.value };
     this.push({ do: "note", text: this.note.value });
+  }
+
+  keepWhy() {
+    if (!this.erratum || this.why.value === this.data.why) return;
+    this.data = { ...this.data, why: this.why.value };
+    this.push({ do: "mark", kind: this.erratum, note: this.why.value });
   }
 
   push(step) { tell("audioreason:triage", { ...step, item: this.data.item, sample: this.data.sample }); }
