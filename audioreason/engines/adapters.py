@@ -10,10 +10,12 @@ folder too, onto an unquantised model. Knows nothing about training.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,6 +160,29 @@ def lora_parameters(model: Any) -> dict[str, torch.nn.Parameter]:
             part, _, which = factor.rpartition("_")
             found[f"{layer}{_EXPERT_NAMES[part]}{which.upper()}.weight"] = parameter
     return found
+
+
+@contextlib.contextmanager
+def without_lora(model: Any) -> Iterator[None]:
+    """Compute as the frozen model does, for the time of the block; it must not be left for a backward."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    from audioreason.engines.experts import adapted_layers
+
+    linear = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    experts = [each for _, each in adapted_layers(model)]
+
+    def switch(on: bool) -> None:
+        for layer in linear:
+            layer.enable_adapters(on)
+        for layer in experts:
+            layer.adapted = on
+
+    switch(False)
+    try:
+        yield
+    finally:
+        switch(True)
 
 
 def save_adapter(model: Any, shape: LoraShape, folder: Path, record: AdapterRecord) -> None:

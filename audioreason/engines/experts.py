@@ -52,6 +52,7 @@ class AdaptedExperts(torch.nn.Module):
         self.down = down
         self.scale = 0.0
         self.checkpointed = False  # set by whoever recomputes this layer in the backward
+        self.adapted = True  # False computes as if there were no delta
         self.gate_up_a: torch.nn.Parameter | None = None  # (experts, rank, hidden)
         self.gate_up_b: torch.nn.Parameter | None = None  # (experts, 2 * width, rank)
         self.down_a: torch.nn.Parameter | None = None  # (experts, rank, width)
@@ -101,13 +102,13 @@ class AdaptedExperts(torch.nn.Module):
         share = x.new_zeros(len(x), self.num_experts).scatter(1, index, weights.to(x.dtype))
         inner = functional.linear(x, self.gate_up.dense(x.dtype).flatten(0, 1))
         inner = inner.view(len(x), self.num_experts, -1)
-        if self.gate_up_a is not None and self.gate_up_b is not None:
+        if self.adapted and self.gate_up_a is not None and self.gate_up_b is not None:
             small = torch.einsum("th,erh->ter", x, self.gate_up_a.to(x.dtype)) * self.scale
             inner = inner + torch.einsum("ter,eor->teo", small, self.gate_up_b.to(x.dtype))
         gate, up = inner.chunk(2, dim=-1)
         inner = functional.silu(gate) * up * share[..., None]  # (tokens, experts, width)
         out = functional.linear(inner.flatten(1), self.down.dense(x.dtype).transpose(0, 1).flatten(1))
-        if self.down_a is not None and self.down_b is not None:
+        if self.adapted and self.down_a is not None and self.down_b is not None:
             small = torch.einsum("tew,erw->ter", inner, self.down_a.to(x.dtype)) * self.scale
             out = out + torch.einsum("ter,ehr->th", small, self.down_b.to(x.dtype))
         return out
@@ -121,7 +122,7 @@ class AdaptedExperts(torch.nn.Module):
         ends: torch.Tensor,
     ) -> torch.Tensor:
         frozen: torch.Tensor = _FrozenProduct.apply(x, weight, ends, self.checkpointed)  # type: ignore[no-untyped-call]
-        if a is None or b is None:
+        if a is None or b is None or not self.adapted:
             return frozen
         small = functional.grouped_mm(x, a.to(x.dtype).transpose(1, 2), offs=ends) * self.scale
         return frozen + functional.grouped_mm(small, b.to(x.dtype).transpose(1, 2), offs=ends)

@@ -8,6 +8,7 @@
 What it does, and what each choice costs:
 - Loss on the answer alone, `<think>` kept; a step's loss is the weighted mean over its answer tokens.
 - Steps of rows of similar length, padded to the longest of a part, never to a maximum.
+- `kl` adds the divergence from the frozen model on the answers' tokens: half as much compute again.
 - The audio tower and the router are frozen; what the tower makes of a clip is cached.
 - Frozen experts in NF4 on a GPU too small for 16 bits; gradient checkpointing, a third more time.
 - On a GPU the LoRA factors are bfloat16 with 8-bit AdamW: 30B fits in 45 GB, and the smallest updates round
@@ -144,7 +145,7 @@ def train(
         prepared,
         Order(prepared.rows, recipe.batch, recipe.seed),
         hearing,
-        accelerator.prepare(AnswerLoss(thinker, tokenizer.audio_pad)),
+        accelerator.prepare(AnswerLoss(thinker, tokenizer.audio_pad, recipe.kl)),
         list(factors.values()),
         make_optimizer(list(factors.values()), recipe, device),
         accelerator,

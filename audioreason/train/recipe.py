@@ -28,6 +28,7 @@ class Recipe(BaseModel):
     warmup: float = Field(default=0.03, ge=0, le=1)  # share of all steps
     final: float = Field(default=0.1, ge=0, le=1)  # where the cosine ends, share of the peak
     weight_decay: float = Field(default=0.0, ge=0)  # may change
+    kl: float = Field(default=0.0, ge=0)  # weight of the divergence from the frozen model
     clip: float = Field(default=1.0, gt=0)  # of the gradient's norm; may change
     epochs: float = Field(default=3.0, gt=0)  # may change
     steps: int | None = Field(default=None, ge=1)  # instead of epochs; may change
