@@ -227,15 +227,17 @@ def flips(config: OptimizeConfig, verdicts: Verdicts, candidate: str, before: st
 def luck(found: Optimization) -> Luck | None:
     """How much of the winner's dev score may be luck; None before a second candidate was tried on all of dev.
 
-    Source: the mean of the largest of N normal draws, `expected_maximum`, times the winner's standard error.
+    Source: the mean of the largest of N normal draws, `expected_maximum`, times the standard error of a
+    candidate with their mean score.
     """
     full = [trial for trial in found.trials if trial.kind == "full"]
     tried = {trial.candidate for trial in full}
     if len(tried) < 2:
         return None
-    best = max(full, key=lambda trial: trial.score)
-    items = len(best.items)
-    error = (best.score * (1 - best.score) / items) ** 0.5 if items else 0.0
+    last = {trial.candidate: trial for trial in full}
+    worth = float(np.mean([trial.score for trial in last.values()]))
+    items = max(len(trial.items) for trial in full)
+    error = (worth * (1 - worth) / items) ** 0.5 if items else 0.0
     return Luck(len(tried), items, expected_maximum(len(tried)) * error)
 
 
