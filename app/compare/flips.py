@@ -6,7 +6,6 @@ Sealed items are listed only when asked for; looking at one is recorded.
 from __future__ import annotations
 
 import functools
-import html
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +23,7 @@ from app.session import clip_view, plain
 from app.widgets.player import Cue, player
 from app.widgets.question import question
 from app.widgets.rows import Column, Tone, rows
+from app.widgets.runs import run_mark
 from app.widgets.trace import Section, parts, trace
 from app.words import duration
 from audioreason.answers import RawResponse, parse
@@ -176,7 +176,7 @@ def detail(
     table = _Table(item, f"{record.dataset.name}/{item_id}", seconds, asked.score)
     for column, one in zip(st.columns(2, gap="small"), answers, strict=True):
         with column.container(border=True, gap="small"):
-            _answer(table, one, answers[one], right[one], _mark(called[one], colours[one]))
+            _answer(table, one, answers[one], right[one], run_mark(called[one], colours[one]))
 
 
 def _sealed(asked: Question, run_id: str, item_id: str) -> bool:
@@ -240,11 +240,6 @@ class _Table:
     clip: str
     seconds: float
     score: Score
-
-
-def _mark(name: str, colour: str) -> str:
-    """A run's name behind a square of its colour, as HTML."""
-    return f'<b><span style="color: {colour}">■</span> {html.escape(name)}</b>'
 
 
 def _answer(table: _Table, run_id: str, samples: list[dict[str, Any]], right: bool, heading: str) -> None:

@@ -9,8 +9,8 @@ import pandas as pd
 
 from app import session
 from app.compare.address import Score
+from app.widgets.runs import run_book as book
 from audioreason.compare import Comparison, Pair, PaperTable, compare, papers_table
-from audioreason.review import Annotations
 
 # what changes in the list of runs when a comparison would
 _STAMP = ("run_id", "status", "recorded", "answered", "rated", "scorer", "dataset_hash")
@@ -26,12 +26,6 @@ class Question:
     split: str
     without_errata: bool
     stamp: tuple[object, ...] = ()
-
-
-@functools.cache
-def book() -> Annotations:
-    """Tags, notes and errata of the workspace."""
-    return Annotations(session.workspace())
 
 
 def question(

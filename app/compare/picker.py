@@ -16,8 +16,9 @@ from app.compare.runlist import Entry, runlist
 from app.compare.words import percent
 from app.session import plain
 from app.theme import palette
-from app.widgets.runs import most_runs
+from app.widgets.runs import most_runs, run_book, run_tags
 from app.words import when
+from audioreason.errors import LabError
 
 _SHOWN = 500  # runs in the list
 
@@ -79,10 +80,42 @@ def choose_runs(asked: Asked) -> None:
     with st.popover(label, icon=":material/checklist:", key="compare_runs"):
         clicked = runlist(_entries(asked), asked.named, key="compare_runlist", full=total >= most)
         st.markdown(f":small[:gray[At most {most} runs, so that each keeps a colour of its own.]]")
+        if asked.named:
+            _tags(asked)
     if clicked is not None:
         kept = [one for one in asked.named if one != clicked]
         address.choose_runs(kept if clicked in asked.named else [*asked.named, clicked][:most])
         st.rerun()
+
+
+def _tags(asked: Asked) -> None:
+    """The tags of the chosen runs; each change is kept at once."""
+    called, known = names(asked.named), run_tags()
+    options = sorted({tag for tags in known.values() for tag in tags})
+    st.markdown(":small[:gray[Tags, which the search finds]]")
+    for run_id in asked.named:
+        name, tags = st.columns([1, 1.7], vertical_alignment="center", gap="small")
+        name.markdown(plain(called[run_id]))
+        st.session_state[f"compare_tags_{run_id}"] = list(known.get(run_id, ()))
+        tags.multiselect(
+            f"Tags of {called[run_id]}",
+            options,
+            key=f"compare_tags_{run_id}",
+            accept_new_options=True,
+            placeholder="such as paper or draft",
+            label_visibility="collapsed",
+            on_change=_keep_tags,
+            args=(run_id,),
+        )
+
+
+def _keep_tags(run_id: str) -> None:
+    wanted, before = set(st.session_state[f"compare_tags_{run_id}"]), set(run_tags().get(run_id, ()))
+    try:
+        for tag in sorted(wanted ^ before):
+            run_book().tag_run(run_id, tag, tag in wanted)
+    except LabError as error:
+        st.toast(plain(str(error)))
 
 
 def _entries(asked: Asked) -> list[Entry]:
@@ -91,16 +124,19 @@ def _entries(asked: Asked) -> list[Entry]:
     here = set(table.loc[table["run_id"].isin(asked.named), "dataset"])
     table = table.assign(elsewhere=~table["dataset"].isin(here)) if here else table.assign(elsewhere=False)
     rows = table.sort_values("elsewhere", kind="stable").head(_SHOWN)
-    entries = []
+    entries, tagged = [], run_tags()
     for row in rows.itertuples(index=False):
         run_id, version = str(row.run_id), _known(row.prompt_version)[:4]
         name = f"{_known(row.prompt) or run_id} {version}".strip()
         about = " · ".join(
             part for part in (str(row.dataset), _known(row.model), f"{row.rated:,} items") if part
         )
-        words = " ".join((run_id, name, about, str(row.status), _known(row.split), _known(row.ablation)))
+        tags = tagged.get(run_id, ())
+        words = " ".join(
+            (run_id, name, about, str(row.status), _known(row.split), _known(row.ablation), *tags)
+        )
         accuracy = "" if pd.isna(row.strict) else percent(float(row.strict))
-        entries.append(Entry(run_id, name, about, accuracy, when(str(row.created)), words))
+        entries.append(Entry(run_id, name, about, accuracy, when(str(row.created)), words, tags))
     return entries
 
 

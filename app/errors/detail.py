@@ -22,9 +22,11 @@ from app.errors.words import outcome_words, run_label
 from app.navigation import page
 from app.playground.picker import hidden
 from app.session import plain
+from app.theme import palette
 from app.widgets.player import player
 from app.widgets.question import question
 from app.widgets.rows import Column, Tone, rows
+from app.widgets.runs import run_colours, run_mark
 from app.widgets.trace import trace
 from audioreason.errors import LabError, RunError
 from audioreason.runs.desk import note_opened, pins, set_pin
@@ -182,14 +184,18 @@ def _traces(now: Address, run: Mapping[str, Any], found: Opened, known: set[str]
         trace(sections(found), key="errors_trace", clip=found.clip.id, height=height)
         return
     left, right = st.columns(2, gap="small")
-    for column, one, name, key in (
-        (left, found, run_label(run), "errors_trace_a"),
-        (right, beside, run_label(other), "errors_trace_b"),
+    ids = (str(run["run_id"]), str(other["run_id"]))
+    colours = run_colours(ids, palette(), now.against if now.against in ids else None)
+    for column, one, row, key in (
+        (left, found, run, "errors_trace_a"),
+        (right, beside, other, "errors_trace_b"),
     ):
         with column:
             scored = one.detail.scored
             given = scored.choice_text or outcome_words(scored.outcome)
-            st.markdown(f":small[**{plain(name)}** :{_colour(one)}[{plain(given[:60])}]]")
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                st.html(run_mark(run_label(row), colours[str(row["run_id"])]), width="content")
+                st.markdown(f":{_colour(one)}[{plain(given[:60])}]", width="content")
             trace(
                 sections(one, reference=False),
                 key=key,

@@ -9,15 +9,11 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from app import session
 from app.errors.address import Address
-from audioreason.review import Annotations, Erratum, Tag
+from app.widgets.runs import run_book as book
+from audioreason.review import Erratum, Tag
 
-
-@functools.cache
-def book() -> Annotations:
-    """The annotations of this lab's workspace."""
-    return Annotations(session.workspace())
+__all__ = ["all_tags", "book", "errata", "left_out", "shown_without", "tags_of"]
 
 
 def all_tags() -> list[Tag]:

@@ -12,6 +12,7 @@ from app.errors.address import VIEWS, Address
 from app.errors.words import percent, run_label
 from app.session import plain
 from app.widgets.rows import Column, rows
+from app.widgets.runs import run_tags
 from app.words import when
 
 _LISTED = 200  # runs in the picker
@@ -34,7 +35,7 @@ def pick_run(now: Address, run: Mapping[str, Any] | None) -> None:
         text = st.text_input(
             "Find a run",
             key="errors_find_run",
-            placeholder="Find a run by prompt, dataset, model or id",
+            placeholder="Find a run by prompt, dataset, model, tag or id",
             icon=":material/search:",
             label_visibility="collapsed",
         )
@@ -58,13 +59,11 @@ def pick_run(now: Address, run: Mapping[str, Any] | None) -> None:
 
 
 def _matching(runs: list[dict[str, Any]], text: str) -> list[dict[str, Any]]:
-    words = text.casefold().split()
+    words, tags = text.casefold().split(), run_tags()
     found = []
     for run in runs:
-        searched = " ".join(
-            str(run[name] or "")
-            for name in ("run_id", "prompt", "prompt_version", "dataset", "model", "split")
-        ).casefold()
+        named = [run[name] for name in ("run_id", "prompt", "prompt_version", "dataset", "model", "split")]
+        searched = " ".join(str(one or "") for one in (*named, *tags.get(run["run_id"], ()))).casefold()
         if all(word in searched for word in words):
             found.append(run)
     return found[:_LISTED]

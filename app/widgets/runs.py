@@ -1,14 +1,18 @@
-"""Runs on screen: one colour a run on every page, and a short name.
+"""Runs on screen: one colour a run on every page, its mark, and the tags that find it.
 
 Teal and brick mean right and wrong, so no run has them; grey is the baseline's alone.
 """
 
 from __future__ import annotations
 
+import functools
+import html
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from app import session
 from app.theme import Palette
+from audioreason.review import Annotations
 
 
 def run_colours(run_ids: Sequence[str], palette: Palette, baseline: str | None = None) -> dict[str, str]:
@@ -29,6 +33,27 @@ def run_colours(run_ids: Sequence[str], palette: Palette, baseline: str | None =
         taken.add(place)
         colours[run_id] = series[place]
     return colours
+
+
+def run_mark(name: str, colour: str) -> str:
+    """A run's name behind a square of its colour, as HTML."""
+    return f'<b><span style="color: {colour}">■</span> {html.escape(name)}</b>'
+
+
+@functools.cache
+def run_book() -> Annotations:
+    """The annotations of this lab's workspace, for the tags of runs."""
+    return Annotations(session.workspace())
+
+
+def run_tags() -> Mapping[str, tuple[str, ...]]:
+    """The tags of every run that has any, read again when anybody has changed one."""
+    return _run_tags(run_book().version())
+
+
+@functools.lru_cache(maxsize=1)
+def _run_tags(version: int) -> Mapping[str, tuple[str, ...]]:
+    return run_book().run_tags()
 
 
 def most_runs(palette: Palette) -> int:

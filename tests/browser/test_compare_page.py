@@ -140,6 +140,21 @@ def test_a_list_beside_the_cells_shows_both_traces_in_place(page: Page, lab: Lab
     assert {found[0] for found in seen if found} == {f"bells-{place:02d}" for place in WON}
 
 
+def test_a_runs_tag_finds_it_again(page: Page, lab: Lab) -> None:
+    open_pair(page, lab)
+    page.get_by_role("button", name=re.compile("2 runs")).click()
+    field = page.get_by_role("combobox", name="Tags of careful")
+    field.fill("paper")
+    field.press("Enter")
+    expect(page.locator(".runlist .entry .tag")).to_have_text("paper")
+    assert Annotations(lab.workspace).run_tags() == {AFTER: ("paper",)}
+    page.get_by_placeholder("Search runs").fill("paper")
+    expect(page.locator(".runlist .entry:visible")).to_have_count(1)
+    page.get_by_role("checkbox", name=AFTER).click()
+    expect(page.get_by_text("One run is chosen")).to_be_visible()
+    Annotations(lab.workspace).tag_run(AFTER, "paper", False)
+
+
 def test_a_link_leads_back_to_the_same_comparison(page: Page, lab: Lab) -> None:
     open_pair(
         page, lab, baseline=AFTER, score="official", by="layer", cell="won", item="bells-05", cost="seconds"

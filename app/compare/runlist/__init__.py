@@ -20,7 +20,7 @@ _component = st.components.v2.component(
 
 @dataclass(frozen=True)
 class Entry:
-    """One run: its id, what it is called, what stands beside it, and the words that find it."""
+    """One run: its id, what it is called, what stands beside it, the words that find it, and its tags."""
 
     run_id: str
     name: str
@@ -28,6 +28,7 @@ class Entry:
     accuracy: str
     when: str
     words: str
+    tags: tuple[str, ...] = ()
 
 
 def runlist(entries: Sequence[Entry], chosen: Sequence[str], *, key: str, full: bool) -> str | None:
@@ -49,6 +50,7 @@ def runlist(entries: Sequence[Entry], chosen: Sequence[str], *, key: str, full: 
                     "about": _cut(entry.about),
                     "accuracy": entry.accuracy,
                     "when": entry.when,
+                    "tags": [_cut(tag) for tag in entry.tags],
                     "words": entry.words.casefold()[:1_000],
                 }
                 for entry in entries

@@ -39,7 +39,9 @@ function row(entry, data, setTriggerValue) {
   node.setAttribute("role", "checkbox");
   node.setAttribute("aria-checked", String(chosen));
   node.setAttribute("aria-label", entry.id);
-  node.append(part("tick", ""), part("name", entry.name), part("about", entry.about),
+  const name = part("name", entry.name);
+  name.append(...entry.tags.map((tag) => part("tag", tag)));
+  node.append(part("tick", ""), name, part("about", entry.about),
     part("accuracy", entry.accuracy), part("when", entry.when));
   node.addEventListener("click", () => setTriggerValue("toggled", entry.id));
   return node;
