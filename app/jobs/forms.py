@@ -108,6 +108,8 @@ class Form:
             return _number(label, value, key, help_text, kind, field, optional)
         if kind is str:
             return st.text_input(label, value=value or "", key=key, help=help_text).strip()
+        if get_origin(kind) is list and get_origin(get_args(kind)[0]) is Literal:
+            return st.multiselect(label, get_args(get_args(kind)[0]), default=value, key=key, help=help_text)
         if get_origin(kind) is list:
             return _words(label, value, key, help_text)
         return _json(label, value, key, help_text)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from audioreason.compare import audio_contribution, choice_stability
 from audioreason.errors import ItemError, JobError
 from audioreason.inference.endpoint import remove_endpoint, save_endpoint
 from audioreason.items import load_dataset
@@ -24,6 +25,7 @@ from audioreason.jobs import rows as table
 from audioreason.jobs.resuming import Resumption, resumable
 from audioreason.jobs.watch import job
 from audioreason.prompts import dump_prompt, load_prompt
+from audioreason.runs import Catalog
 from audioreason.runs.record import load_record, run_folder, run_status
 from audioreason.runs.storage import read_parquet
 from audioreason.workspace import Workspace, shipped
@@ -276,6 +278,24 @@ def test_a_matrix_makes_one_run_for_each_combination(
     assert view.state == "finished", view.reason
     assert len(view.runs) == 4
     assert all(run_status(run_folder(workspace, run)) == "finished" for run in view.runs)
+
+
+def test_clips_and_orders_make_runs_that_compare_as_those_of_eval_do(
+    workspace: Workspace, tiny_dataset: TinyDataset, server: FakeServer
+) -> None:
+    tiny_dataset(n=4)
+    wanted = {"clips": ["real", "silence"], "orders": [0, 1], "endpoints": [server.base_url]}
+    plan = actions.plan(workspace, "evaluate", {"dataset": "tiny", **wanted})
+    assert (plan.jobs, plan.requests) == (4, 16)
+    parent = submit(workspace, server, clips=["real", "silence"], orders=[0, 1])
+    view = until_state(workspace, parent, "finished", "failed", seconds=90)
+    assert view.state == "finished", view.reason
+    records = [load_record(workspace, run) for run in view.runs]
+    made = {(record.ablation, record.permutation): record.run_id for record in records}
+    assert set(made) == {(None, 0), (None, 1), ("silence", 0), ("silence", 1)}
+    catalog = Catalog(workspace)
+    assert choice_stability(catalog, [made[None, 0]]).runs == (made[None, 0], made[None, 1])
+    assert audio_contribution(catalog, made[None, 1]).without == made["silence", 1]
 
 
 def test_a_server_that_is_not_there_fails_the_job_with_its_sentence(

@@ -1,7 +1,8 @@
 """The kind `evaluate`: ask models about items and keep the answers as runs.
 
-A matrix of prompts x endpoints x seeds x splits: one child job for each combination, which makes one run of
-the same id as the job. Knows nothing about how a run is made: that is `audioreason.evaluate`.
+A matrix of prompts x endpoints x seeds x splits, of what is heard and of orders of the choices: one child job
+for each combination, which makes one run of the same id as the job. Knows nothing about how a run is made:
+that is `audioreason.evaluate`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import contextlib
 import itertools
 import logging
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from audioreason.inference.endpoint import Endpoint, Sampling
     from audioreason.items import Dataset, Item
     from audioreason.prompts import Prompt
+
+Clips = Literal["real", "silence", "noise", "swap", "text"]
+Order = Annotated[int, Field(ge=0, le=23)]
 
 log = logging.getLogger("audioreason.jobs")
 
@@ -69,6 +73,20 @@ class EvaluateSpec(BaseModel):
         json_schema_extra={"widget": "integers"},
     )
     samples: int = Field(default=1, ge=1, title="Samples", description="Predictions for each item.")
+    clips: list[Clips] = Field(
+        default=["real"],
+        min_length=1,
+        title="Clips",
+        description="What is heard, one run for each: the real clip, silence or noise of its length, another"
+        " item's clip (swap), or nothing but the text. What the real clips add is their contribution.",
+    )
+    orders: list[Order] = Field(
+        default=[],
+        title="Orders of the choices",
+        description="Empty asks as written. Such as 0, 1, 2, 3: one run for each order, 0 as written; how"
+        " steady a model's choices are shows beside each other.",
+        json_schema_extra={"widget": "integers"},
+    )
     temperature: float = Field(default=0.1, ge=0, le=10, title="Temperature")
     max_tokens: int = Field(
         default=10_000, ge=1, title="Longest answer", json_schema_extra={"unit": "tokens"}
@@ -117,12 +135,22 @@ class EvaluateSpec(BaseModel):
     )
 
 
+_HEARD = {
+    "real": "real clips",
+    "silence": "silence",
+    "noise": "noise",
+    "swap": "swapped clips",
+    "text": "text alone",
+}
+
+
 def expand(spec: EvaluateSpec) -> Sequence[EvaluateSpec]:
     """One settings object for each combination, without repeats."""
-    axes = (spec.prompts, spec.endpoints, spec.seeds, spec.splits)
+    names = ("prompts", "endpoints", "seeds", "splits", "clips", "orders")
+    axes: list[list[list[Any]]] = [[[one] for one in dict.fromkeys(getattr(spec, name))] for name in names]
     return [
-        spec.model_copy(update={"prompts": [p], "endpoints": [e], "seeds": [s], "splits": [t]})
-        for p, e, s, t in itertools.product(*(dict.fromkeys(axis) for axis in axes))
+        spec.model_copy(update=dict(zip(names, chosen, strict=True)))
+        for chosen in itertools.product(*(axis or [[]] for axis in axes))
     ]
 
 
@@ -141,6 +169,10 @@ def label(spec: EvaluateSpec) -> str:
         parts.append(f"at {several(spec.endpoints, 'endpoints')}")
     if spec.seeds != [0]:
         parts.append(f"seed {spec.seeds[0]}" if len(spec.seeds) == 1 else f"{len(spec.seeds)} seeds")
+    if spec.clips != ["real"]:
+        parts.append(f"with {' and '.join(_HEARD[one] for one in spec.clips)}")
+    if spec.orders:
+        parts.append(f"order {spec.orders[0]}" if len(spec.orders) == 1 else f"in {len(spec.orders)} orders")
     return " ".join(parts)
 
 
@@ -173,6 +205,8 @@ def run(spec: EvaluateSpec, workspace: Workspace, progress: JobProgress) -> dict
             concurrency=spec.concurrency,
             progress=progress,
             allow_missing_audio=spec.allow_missing_audio,
+            permutation=spec.orders[0] if spec.orders else None,
+            ablation=None if spec.clips[0] == "real" else spec.clips[0],
         )
     if run_status(folder) != "finished":
         raise StoppedEarly("The run can be continued where it stopped.")
@@ -205,13 +239,18 @@ def plan(spec: EvaluateSpec, workspace: Workspace) -> Plan:
     notes = [
         f"The clips go to {endpoint.host}, which is not this machine."
         for endpoint in endpoints
-        if endpoint is not None and not endpoint.local
+        if endpoint is not None and not endpoint.local and {"real", "swap"} & set(spec.clips)
     ]
+    if "real" not in spec.clips:
+        notes.append(
+            "What the clips add shows beside a run with the real ones: choose real too, or have one."
+        )
     if dataset.info.kind == "benchmark" and _opens_sealed(dataset, spec):
         notes.append("This includes the sealed half: use it for final figures, not while you edit a prompt.")
     if None in endpoints and len(expand(spec)) > 1:
         notes.append("Each run starts an engine of its own; with a serve job they would share one.")
     per_run = sum(counts) * spec.samples * len(set(spec.seeds))
+    per_run *= len(set(spec.clips)) * max(1, len(set(spec.orders)))
     whom = [asked(endpoint, spec.model) for endpoint in endpoints]
     expected = expect(workspace, prompts, whom, per_run)
     return Plan(
@@ -327,6 +366,8 @@ KIND = Kind(
     presets={
         "soundcheck, structured": {},
         "quick look": {"splits": ["explore"], "limit": 32},
+        "does it need the sound? real clips and silence": {"clips": ["real", "silence"]},
+        "does the order of the choices matter? four orders": {"orders": [0, 1, 2, 3]},
         "paper: structured reasoning on MMAR": {**_PAPER, "prompts": ["structured-reasoning"]},
         "paper: all eight prompts on MMAR": {
             **_PAPER,
