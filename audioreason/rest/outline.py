@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from audioreason.rest import record, view
+from audioreason.rest.config import RestConfig
+from audioreason.rest.phases import merges
 from audioreason.rest.view import Figures, Score, Share, share
 from audioreason.stats import guess_share
 from audioreason.workspace import Workspace
@@ -147,7 +149,7 @@ def _round(found: record.Experiment, one: record.Round) -> Round:
     forgetting = share(*one.forgetting) if one.forgetting is not None else None
     return Round(
         number=one.number,
-        phase=_under_way(one),
+        phase=_under_way(found.config, one),
         over=one.over,
         model=one.model,
         adapter=one.adapter,
@@ -166,12 +168,10 @@ def _round(found: record.Experiment, one: record.Round) -> Round:
     )
 
 
-def _under_way(one: record.Round) -> str:
+def _under_way(config: RestConfig, one: record.Round) -> str:
     """The phase after the last that is done."""
-    if one.number == 0:
-        return "evaluate"
-    done = record.PHASES.index(one.phase) + 1 if one.phase else 0
-    return record.PHASES[min(done, len(record.PHASES) - 1)]
+    phases = [phase for phase in record.PHASES if phase != "merge" or merges(config, one.number)]
+    return next((phase for phase in phases if not one.did(phase)), phases[-1]) if one.number else phases[-1]
 
 
 def _begun(found: record.Experiment) -> tuple[Round, ...]:

@@ -1,0 +1,65 @@
+"""The ReST page in a real browser: a link leads to a round, a rejected candidate is heard and says why."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Lab, clip_state
+from tests.browser.rest_runs import EXPERIMENT, PROMPT, remove_experiment, write_experiment
+
+
+@pytest.fixture(scope="module", autouse=True)
+def experiment(lab: Lab) -> Iterator[None]:
+    """One experiment of one round on the bells."""
+    write_experiment(lab.workspace)
+    yield
+    remove_experiment(lab.workspace)
+
+
+def test_rounds_stand_side_by_side_and_the_head_of_one_leads_to_its_zones(page: Page, lab: Lab) -> None:
+    page.goto(lab.address("rest", rest=EXPERIMENT, round="0"), wait_until="domcontentloaded")
+    ledger = page.locator(".ledger")
+    expect(ledger).to_contain_text("66,448", timeout=60_000)  # as published
+    expect(ledger.get_by_role("row").filter(has_text="Candidates")).to_contain_text("96")
+    expect(ledger.get_by_role("row").filter(has_text="by guessing alone")).to_contain_text("%")
+    accuracy = ledger.get_by_role("row").filter(has_text=PROMPT)
+    expect(accuracy).to_contain_text("66.7%")  # 8 of 12 for the base
+    expect(accuracy).to_contain_text("75.0%")  # 9 of 12 after the round
+    expect(page.get_by_text("every difference may be noise")).to_be_visible()
+    ledger.get_by_role("columnheader", name=re.compile("Round 1")).click()
+    expect(page).to_have_url(re.compile("round=1"))
+    page.get_by_role("radio", name="Zones").click()
+    expect(page.locator(".columns .count").first).to_be_visible()
+    expect(page.locator(".strips .guess").first).to_be_visible()
+    page.get_by_role("radio", name="Training").click()
+    expect(page.locator(".stVegaLiteChart").first).to_be_visible()
+    expect(page.get_by_text("held out at the end")).to_be_visible()
+
+
+def test_a_rejected_candidate_is_heard_and_says_why_it_was_rejected(page: Page, lab: Lab) -> None:
+    address = lab.address("rest", rest=EXPERIMENT, round="1", view="Candidates", kept="rejected")
+    page.goto(address, wait_until="domcontentloaded")
+    verdict = page.locator(".st-key-rest_verdict")
+    expect(verdict).to_contain_text("Rejected", timeout=60_000)
+    rows = page.locator(".st-key-rest_list .row")
+    rows.filter(has_text="bells-07").first.click()
+    expect(page).to_have_url(re.compile("item=bells-07"))
+    expect(verdict).to_contain_text("7 of 8 right")
+    reason = page.locator(".st-key-rest_list .row.current .cell").last.inner_text()
+    expect(verdict).to_contain_text(f"Rejected: {reason}")
+    expect(page.locator(".trace").first).to_contain_text("doorbell")
+    page.get_by_role("button", name="Play", exact=True).first.click()
+    page.wait_for_function(
+        "() => window.__audioreasonPlayers?.clips.get('bells/bells-07')?.audio.currentTime > 0"
+    )
+    assert clip_state(page, "bells/bells-07")["paused"] is False
+
+
+def test_an_experiment_that_is_gone_is_said_in_a_sentence(page: Page, lab: Lab) -> None:
+    page.goto(lab.address("rest", rest="nowhere"), wait_until="domcontentloaded")
+    expect(page.get_by_text("There is no experiment nowhere")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("button", name=re.compile("nowhere"))).to_be_visible()
