@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
-from audioreason.engines.pocket import read_config
+from audioreason.engines.text import check_folder, model_name
 from audioreason.errors import EngineError
 from audioreason.inference.endpoint import Endpoint
 from audioreason.workspace import shipped
@@ -81,7 +81,8 @@ def start_engine(
     """Start an engine and wait until it answers.
 
     Args:
-        model: a model folder; the shipped Pocket Listener if None.
+        model: a model folder, or one of a language model that hears nothing (see `text`); the shipped Pocket
+            Listener if None.
         adapter: LoRA weights to merge in.
         quantize: "nf4" holds the experts in 4 bits.
         name: what the model is called; its folder's name if None.
@@ -96,7 +97,7 @@ def start_engine(
         EngineError: if torch is not installed, the model is not there, or the child fails or takes too long.
     """
     folder = (model or pocket_folder()).resolve()
-    read_config(folder)
+    check_folder(folder)
     for package in ("torch", "transformers"):
         if importlib.util.find_spec(package) is None:
             raise EngineError(
@@ -135,7 +136,7 @@ def start_engine(
         _stop(process)
         log.close()
         raise
-    endpoint = Endpoint(name=ENGINE_NAME, base_url=url, model=name or folder.name, transport="file")
+    endpoint = Endpoint(name=ENGINE_NAME, base_url=url, model=name or model_name(folder), transport="file")
     return RunningEngine(process, endpoint, log)
 
 

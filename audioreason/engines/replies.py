@@ -27,6 +27,7 @@ from audioreason.engines.chat import (
 from audioreason.engines.local import LocalEngine
 from audioreason.engines.samples import Chunk, Ticket
 from audioreason.engines.sampling import Picked
+from audioreason.engines.text import TextEngine
 from audioreason.errors import EngineError
 
 
@@ -34,7 +35,7 @@ from audioreason.errors import EngineError
 class Service:
     """What the routes need."""
 
-    engine: LocalEngine
+    engine: LocalEngine | TextEngine
     name: str
     allowed: tuple[Path, ...] = ()
     reasoning_parser: ReasoningParser | None = None

@@ -33,6 +33,7 @@ from audioreason.engines.chat import (
 )
 from audioreason.engines.local import LocalEngine, require_torch
 from audioreason.engines.replies import Answer, Service
+from audioreason.engines.text import TextEngine, is_text_model, model_name
 from audioreason.errors import EngineError, LabError
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def serve(
     """Load a model and answer until SIGTERM or SIGINT.
 
     Args:
-        model: a Qwen3-Omni thinker's folder.
+        model: a Qwen3-Omni thinker's folder, or a language model's (see `text`).
         host: where to listen; anything but loopback lets other machines use the model.
         port: 0 takes a free one.
         name: what the model is called; its folder's name if None.
@@ -229,10 +230,10 @@ def serve(
 
         torch.set_num_threads(threads)
     model = model.resolve()
-    with LocalEngine(model, adapter, device, quantize=quantize) as engine:
+    with _engine(model, adapter, device, quantize) as engine:
         parser: ReasoningParser | None = "qwen3" if reasoning_parser == "qwen3" else None
         allowed = tuple(folder.resolve() for folder in allowed_media)
-        service = Service(engine, name or model.name, allowed, parser, Defaults.load(model))
+        service = Service(engine, name or model_name(model), allowed, parser, Defaults.load(model))
         hosts = _LOOPBACK if host in ("127.0.0.1", "localhost", "::1") else (*_LOOPBACK, *_names(host))
         config = uvicorn.Config(
             build_app(service, hosts), log_level="warning", access_log=False, timeout_graceful_shutdown=3
@@ -243,6 +244,17 @@ def serve(
             signal.signal(signal.SIGTERM, lambda number, frame: None)
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
+
+
+def _engine(model: Path, adapter: Path | None, device: str, quantize: str | None) -> LocalEngine | TextEngine:
+    if not is_text_model(model):
+        return LocalEngine(model, adapter, device, quantize=quantize)
+    if adapter is not None or quantize is not None:
+        raise EngineError(
+            f"{model} is a language model without ears; adapters and nf4 are for models that hear.",
+            "Leave them out.",
+        )
+    return TextEngine(model, device)
 
 
 def _prepare_transformers() -> None:
@@ -297,7 +309,9 @@ def _end_with_parent() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """`python -m audioreason.engines.server`; returns the exit status."""
     parser = argparse.ArgumentParser(description="Serve a local audio model on an OpenAI-compatible API.")
-    parser.add_argument("--model", type=Path, required=True, help="folder of a Qwen3-Omni thinker")
+    parser.add_argument(
+        "--model", type=Path, required=True, help="folder of a Qwen3-Omni thinker or a text model"
+    )
     parser.add_argument("--adapter", type=Path, default=None, help="folder with LoRA weights to merge in")
     parser.add_argument("--quantize", choices=["nf4"], default=None, help="hold the experts in 4 bits")
     parser.add_argument("--host", default="127.0.0.1")

@@ -38,6 +38,15 @@ _PROBE = (
     "Write two sentences that tell the assistant how to listen and how to answer. Write nothing else.",
 )
 _LEAST_WORDS = 8  # different words that a model which can write uses in two sentences
+_COMMON = frozenset(
+    (
+        "a about an and answer answering are as audio be by can carefully clearly do each first for from"
+        " heard how if in is it its listen listening make not of on only or question questions recording"
+        " recordings sound sounds sure that the their them then they this to use what when which with you"
+        " your"
+    ).split()  # noqa: SIM905 - as a list it would be a page
+)
+_LEAST_SHARE = 0.35  # of the words: running English has about half of them in the list above
 
 
 class Scribe:
@@ -68,8 +77,9 @@ class Scribe:
             Broken: if the server fails for good, or something other than text would have been sent.
         """
         plain = tuple(_plain(message) for message in messages)
+        heat = options.get("temperature")
         sampling = Sampling(
-            temperature=options.get("temperature") or self._config.proposer_temperature,
+            temperature=self._config.proposer_temperature if heat is None else heat,
             max_tokens=options.get("max_tokens") or self._config.proposer_tokens,
         )
         key = [self.endpoint.model, plain, sampling.body(), options.get("rollout_id"), self._config.seed]
@@ -121,10 +131,13 @@ class Scribe:
         system, user = _PROBE
         self.purpose = "other"
         reply = self.ask(
-            [{"role": "system", "content": system}, {"role": "user", "content": user}], max_tokens=120
+            [{"role": "system", "content": system}, {"role": "user", "content": user}],
+            max_tokens=120,
+            temperature=0.0,
         )
-        words = {word.strip(".,:;!?()\"'").lower() for word in reply.split()}
-        if len({word for word in words if word.isalpha() and len(word) > 1}) < _LEAST_WORDS:
+        words = [word.strip(".,:;!?()\"'*").lower() for word in reply.split()]
+        share = sum(word in _COMMON for word in words) / max(1, len(words))
+        if len({word for word in words if word.isalpha()}) < _LEAST_WORDS or share < _LEAST_SHARE:
             said = " ".join(reply.split())[:80]
             raise Broken(
                 OptimizeError(
