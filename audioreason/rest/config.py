@@ -50,7 +50,7 @@ class RestConfig(BaseModel):
         description="Runs, adapters and models are called NAME-r1 and on; empty takes the job's id.",
     )
     dataset: str = Field(
-        default="soundcheck",
+        default="soundcheck-train",
         min_length=1,
         title="Dataset to learn from",
         description="Its items are the problems; benchmark items are refused.",
@@ -227,8 +227,8 @@ def make_config(values: Mapping[str, Any]) -> RestConfig:
         ) from error
 
 
-def read_config(path: Path) -> RestConfig:
-    """Settings from a file, YAML or JSON by its ending.
+def read_config(path: Path, preset: str = "") -> RestConfig:
+    """Settings from a file, YAML or JSON by its ending; `preset` if the file names none.
 
     Raises:
         RestError: if it cannot be read, or a field is wrong.
@@ -246,4 +246,4 @@ def read_config(path: Path) -> RestConfig:
         ) from error
     if not isinstance(values, dict):
         raise RestError(f"{path} holds no settings.", "Write one field a line, such as: rounds: 3")
-    return make_config(values)
+    return make_config({"preset": preset, **values} if preset else values)

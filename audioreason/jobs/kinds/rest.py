@@ -1,0 +1,187 @@
+"""The kind `rest`: self-training, round after round, on one GPU or the CPU.
+
+Knows nothing about rounds: that is the room `rest`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+from audioreason.errors import JobError, RestError
+from audioreason.jobs.kinds import Check, Kind, Plan
+from audioreason.jobs.live import JobProgress, StoppedEarly
+from audioreason.jobs.spec import Needs
+from audioreason.rest.config import PRESETS, RestConfig
+from audioreason.workspace import Workspace
+
+_GIB = 2**30
+
+
+def run(spec: RestConfig, workspace: Workspace, progress: JobProgress) -> dict[str, Any]:
+    """Begin the experiment, or go on with it where the attempt before was interrupted."""
+    from audioreason.jobs.serving import serving
+    from audioreason.rest.loop import run as run_loop
+
+    config = named(spec, progress.job_id)
+    found = run_loop(
+        workspace,
+        config,
+        serve=serving(workspace, config),
+        resume=progress.attempt > 1,
+        progress=progress,
+    )
+    if found.state != "finished":
+        raise StoppedEarly("The experiment goes on where it stopped.")
+    last = found.rounds[-1]
+    return {
+        "experiment": found.id,
+        "rounds": last.number,
+        "model": last.model or found.rounds[0].model,
+        "folder": last.folder,
+        "evaluations": last.evaluations,
+        "stop": found.stop,
+    }
+
+
+def named(spec: RestConfig, job_id: str) -> RestConfig:
+    """The settings with a name: their own, else the job's id."""
+    return spec if spec.name else spec.model_copy(update={"name": job_id[:60]})
+
+
+def plan(spec: RestConfig, workspace: Workspace) -> Plan:
+    """Problems, requests, and what past runs of the model say about tokens and time; disk for the models.
+
+    Raises:
+        LabError: if a dataset, a prompt or the model is missing, or a name is taken.
+    """
+    from audioreason.engines.weights import Shards
+    from audioreason.evaluate import choose_items
+    from audioreason.items import load_dataset
+    from audioreason.jobs.past import Asked, expect
+    from audioreason.prompts import load_prompt
+    from audioreason.rest.loop import check_names
+    from audioreason.rest.phases import base_folder, merges
+    from audioreason.rest.record import experiment_folder
+
+    if spec.name:
+        if (experiment_folder(workspace, spec.name) / "config.json").exists():
+            raise RestError(
+                f"There is an experiment {spec.name} already.",
+                f"Go on with it: audioreason rest run {spec.name} --resume; or choose another name.",
+            )
+        check_names(workspace, spec)
+
+    def count(dataset: str, split: str, limit: int | None) -> int:
+        return len(choose_items(load_dataset(workspace, dataset), None if split == "full" else split)[:limit])
+
+    folder = base_folder(spec)
+    problems = count(spec.dataset, spec.split, spec.limit)
+    measured = count(spec.eval_dataset, spec.eval_split, spec.eval_limit)
+    prompts = [load_prompt(name, [workspace.prompts]).name for name in spec.eval_prompts]
+    asked = [load_prompt(spec.prompt, [workspace.prompts]).name]
+    candidates, answers = spec.rounds * problems * spec.samples, (spec.rounds + 1) * measured
+    whom = [Asked(folder.name)]
+    parts = (expect(workspace, asked, whom, candidates), expect(workspace, prompts, whom, answers))
+    tokens = [part.tokens for part in parts if part.tokens is not None]
+    seconds = [part.seconds for part in parts if part.seconds is not None]
+    merged = sum(merges(spec, number) for number in range(1, spec.rounds + 1))
+    size = Shards(folder).size()
+    return Plan(
+        items=problems,
+        requests=candidates + answers * len(prompts),
+        tokens=sum(tokens) if len(tokens) == len(parts) else None,
+        seconds=sum(seconds) if len(seconds) == len(parts) else None,
+        basis=parts[0].basis,
+        notes=(
+            f"Candidates: {spec.rounds} rounds x {problems:,} problems x {spec.samples} = {candidates:,}."
+            f" Evaluations: {spec.rounds + 1} models x {measured:,} items x {len(prompts)} prompts ="
+            f" {answers * len(prompts):,}.",
+            "Training comes on top: how much there is to learn from shows after the filter.",
+            *(
+                [f"Benchmark items may train it: {spec.override_reason}"]
+                if spec.override_reason.strip()
+                else []
+            ),
+        ),
+        checks=(_disk(merged * size, merged, workspace), *_vllm(spec)),
+        command=f"audioreason rest run {spec.name or 'NAME'} --config FILE",
+    )
+
+
+def _disk(needed: int, merged: int, workspace: Workspace) -> Check:
+    free = shutil.disk_usage(workspace.root).free
+    sentence = (
+        f"{merged} merged models take {needed / _GIB:.2f} GiB; {free / _GIB:.1f} GiB are free."
+        if merged
+        else f"No model is merged; {free / _GIB:.1f} GiB are free."
+    )
+    return Check("disk", "ok" if free > needed + _GIB else "fail", sentence)
+
+
+def _vllm(spec: RestConfig) -> list[Check]:
+    if spec.engine != "vllm":
+        return []
+    from audioreason.jobs.vllm import EXECUTABLE_VARIABLE, vllm_executable
+
+    found = vllm_executable()
+    if found is None:
+        return [Check("vLLM", "fail", f"vLLM is not installed: make vllm, and set {EXECUTABLE_VARIABLE}.")]
+    return [Check("vLLM", "ok", f"{found} is there.")]
+
+
+def check_resume(spec: RestConfig, workspace: Workspace, job_id: str) -> None:
+    """An experiment goes on with the model, the datasets and the settings that it began with.
+
+    Raises:
+        LabError: if one of them is gone or has changed.
+    """
+    from audioreason.items import load_dataset
+    from audioreason.rest.phases import base_folder
+    from audioreason.rest.record import experiment_folder, read_experiment
+    from audioreason.runs.record import load_record, run_folder
+
+    config = named(spec, job_id)
+    base_folder(config)
+    now = {name: load_dataset(workspace, name).info.hash for name in (config.dataset, config.eval_dataset)}
+    if not (experiment_folder(workspace, config.name) / "config.json").exists():
+        return
+    found = read_experiment(workspace, config.name)
+    if changed := found.config.differences(config):
+        raise JobError(f"The experiment began otherwise: {'; '.join(changed)}.", "Start another one.")
+    for one in found.rounds:
+        for run_id in filter(None, (one.generate, *one.evaluations.values())):
+            if not run_folder(workspace, run_id).is_dir():
+                raise JobError(f"The run {run_id} of this experiment is gone.", "Start the experiment again.")
+            stored = load_record(workspace, run_id).dataset
+            if now.get(stored.name, stored.hash) != stored.hash:
+                raise JobError(
+                    f"The dataset {stored.name} has changed since the experiment began, so its rounds could"
+                    " not be compared.",
+                    "Retry begins a new experiment with the dataset as it is now.",
+                )
+
+
+def needs(spec: RestConfig) -> Needs:
+    """Its GPUs, or a CPU slot."""
+    return Needs(gpus=spec.gpus, cpus=0 if spec.gpus else 1)
+
+
+def label(spec: RestConfig) -> str:
+    """Such as "3 rounds on soundcheck-train"."""
+    return f"{spec.rounds} round{'s' * (spec.rounds != 1)} on {spec.dataset}"
+
+
+KIND = Kind(
+    name="rest",
+    title="Self-training (ReST)",
+    about="Generate candidates, keep those worth learning, train on them, evaluate, and again.",
+    spec=RestConfig,
+    run=run,
+    plan=plan,
+    needs=needs,
+    label=label,
+    check_resume=check_resume,
+    presets=PRESETS,
+    grace=180.0,
+)

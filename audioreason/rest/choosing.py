@@ -1,0 +1,136 @@
+"""The second phase of a round: scores of the candidates meet the filter, and a training file comes of it.
+
+Reads the run of candidates, writes candidates.parquet, problems.parquet and training.jsonl. Which candidates
+are kept, and why not, `filter` decides; nothing here knows a zone's edges.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from audioreason.evaluate import render_for
+from audioreason.items import Item
+from audioreason.progress import Progress
+from audioreason.rest.config import RestConfig
+from audioreason.rest.generate import stored_prompt
+from audioreason.rest.record import generate_run, round_folder
+from audioreason.runs import Prediction, read_items, run_folder, score_prediction
+from audioreason.runs.storage import merged_predictions
+from audioreason.train.data import Example, write_examples
+from audioreason.workspace import Workspace, write_atomic
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a filter came to: `examples` to learn from, in words; `nothing` is why there are none."""
+
+    examples: int
+    words: str
+    summary: dict[str, Any]
+    nothing: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+def choose(workspace: Workspace, config: RestConfig, number: int, progress: Progress) -> Chosen:
+    """Filter a round's candidates and write what it came to.
+
+    The same run and settings give the same files.
+
+    Raises:
+        RestError: if the filter's settings are wrong.
+        WorkspaceError: if the disk is full.
+    """
+    from audioreason.rest.filter import filter_config, select
+
+    run_id = generate_run(config.name, number)
+    folder = run_folder(workspace, run_id)
+    items = {item.id: item for item in read_items(folder)}
+    progress.phase("filter", len(items) * config.samples)
+    order = [(item_id, sample) for item_id in items for sample in range(config.samples)]
+    predictions = {one.key: one for one in merged_predictions(folder, order)}
+    prompt = stored_prompt(workspace, run_id, config.prompt)
+    candidates = _candidates(predictions.values(), items, prompt.sections)
+    rules = filter_config(config.filter, config.filter_changes)
+    result = select(
+        candidates, _problems(items.values()), rules, rehearsal=config.rehearsal, seed=config.seed
+    )
+    target = round_folder(workspace, config.name, number)
+    for name, table in (("candidates", result.candidates), ("problems", result.problems)):
+        _write(target / f"{name}.parquet", table)
+    kept = result.candidates[result.candidates["kept"]]
+    examples = []
+    for row in kept.sort_values(["item_id", "sample"]).itertuples():
+        item = items[row.item_id]
+        asked = render_for(prompt, item)
+        examples.append(
+            Example(
+                dataset=config.dataset,
+                item_id=item.id,
+                system=asked.system,
+                user=asked.user,
+                answer=whole_answer(predictions[item.id, row.sample]),
+                weight=float(row.weight),
+            )
+        )
+    write_examples(target / "training.jsonl", examples)
+    progress.done(len(candidates))
+    return Chosen(len(examples), result.words, result.summary, "" if examples else _nothing(result, number))
+
+
+def whole_answer(prediction: Prediction) -> str:
+    """What the model wrote; thoughts that a server took out are put back as Qwen's template has them."""
+    content = prediction.content or ""
+    if not prediction.reasoning:
+        return content
+    thoughts, said = prediction.reasoning.strip("\n"), content.lstrip("\n")
+    return f"<think>\n{thoughts}\n</think>\n\n{said}"
+
+
+def _candidates(predictions: Any, items: dict[str, Item], sections: tuple[str, ...]) -> pd.DataFrame:
+    """One row a candidate: how it was scored, how long it is, and its text."""
+    import pandas as pd
+
+    rows = []
+    for one in predictions:
+        score = score_prediction(one, items[one.item_id], sections)
+        text = whole_answer(one)
+        judged = (score.strict, score.outcome, score.choice)
+        rows.append((one.item_id, one.sample, *judged, one.completion_tokens, len(text), text))
+    columns = ["item_id", "sample", "strict", "outcome", "choice", "tokens", "chars", "text"]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.astype({"strict": "boolean", "choice": "Int64", "tokens": "Int64"})
+
+
+def _problems(items: Any) -> pd.DataFrame:
+    """One row a problem, in the run's order."""
+    import pandas as pd
+
+    rows = [(item.id, item.subcategory, item.layer, item.family, len(item.choices)) for item in items]
+    return pd.DataFrame(rows, columns=["item_id", "subcategory", "layer", "family", "n_choices"])
+
+
+def _nothing(result: Any, number: int) -> str:
+    problems = result.problems
+    tried = problems[problems["n"] > 0]
+    if not len(tried):
+        why = "the server answered none of them"
+    elif not (tried["k"] > 0).any():
+        why = f"none of {len(tried):,} problems was ever right"
+    elif (tried["k"] == tried["n"]).all():
+        why = f"all {len(tried):,} problems are always right"
+    else:
+        why = "no right candidate lies in a zone that is learned from, or passes the quality gates"
+    return f"Round {number} has nothing to learn from: {why}. Nothing was trained."
+
+
+def _write(path: Path, table: pd.DataFrame) -> None:
+    import io
+
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    write_atomic(path, buffer.getvalue())

@@ -1,0 +1,121 @@
+"""The first phase of a round: many candidates for each problem, by the road of every evaluation.
+
+Knows nothing about which of them are worth learning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from audioreason.evaluate import evaluate
+from audioreason.inference.endpoint import Endpoint, Sampling
+from audioreason.items import load_dataset
+from audioreason.progress import Progress
+from audioreason.prompts import Prompt, load_prompt
+from audioreason.rest.config import RestConfig
+from audioreason.rest.phases import Interrupted
+from audioreason.rest.record import generate_run
+from audioreason.runs import load_record, run_folder, run_status
+from audioreason.runs.record import Kind
+from audioreason.workspace import Workspace
+
+_SEEDS = 1_000  # apart: a round's seed is another for each of the experiment's
+
+
+def generate(
+    workspace: Workspace, config: RestConfig, number: int, endpoint: Endpoint, progress: Progress
+) -> str:
+    """Make a round's candidates, or the rest of them; returns the run's id.
+
+    Each candidate has a seed of its own, so what a kill took is drawn again as it would have been.
+
+    Raises:
+        Interrupted: if a stop was asked for.
+        LabError: as `evaluate`.
+    """
+    sampling = Sampling(
+        temperature=config.temperature,
+        top_p=config.top_p,
+        top_k=config.top_k,
+        max_tokens=config.max_tokens,
+        samples=config.samples,
+    )
+    run_id = generate_run(config.name, number)
+    ask(
+        workspace,
+        config,
+        run_id,
+        config.prompt,
+        endpoint,
+        sampling,
+        progress,
+        dataset=config.dataset,
+        split=config.split,
+        limit=config.limit,
+        seed=config.seed * _SEEDS + number,
+        kind="candidates",
+    )
+    return run_id
+
+
+def ask(
+    workspace: Workspace,
+    config: RestConfig,
+    run_id: str,
+    prompt: str,
+    endpoint: Endpoint,
+    sampling: Sampling,
+    progress: Progress,
+    *,
+    dataset: str,
+    split: str,
+    limit: int | None,
+    seed: int,
+    kind: Kind,
+    item_ids: Sequence[str] | None = None,
+) -> None:
+    """Make one run, go on with it, or leave it if it is finished.
+
+    Raises:
+        Interrupted: if a stop was asked for.
+        LabError: as `evaluate`.
+    """
+    folder = run_folder(workspace, run_id)
+    if folder.is_dir() and run_status(folder) == "finished":
+        return
+    evaluate(
+        workspace,
+        load_dataset(workspace, dataset),
+        stored_prompt(workspace, run_id, prompt),
+        endpoint,
+        sampling,
+        split=None if split == "full" else split,
+        limit=limit,
+        item_ids=item_ids,
+        run_id=run_id,
+        resume=folder.is_dir(),
+        seed=seed,
+        concurrency=config.concurrency,
+        progress=progress,
+        kind=kind,
+    )
+    if run_status(folder) != "finished":
+        raise Interrupted
+
+
+def stored_prompt(workspace: Workspace, run_id: str, name: str) -> Prompt:
+    """The prompt that a run began with, whatever has become of its file since; else as it is now."""
+    if run_folder(workspace, run_id).is_dir() and (stored := load_record(workspace, run_id).prompt):
+        return Prompt(name=stored.name, system=stored.system, user=stored.user, sections=stored.sections)
+    return load_prompt(name, [workspace.prompts])
+
+
+def run_tokens(workspace: Workspace, run_id: str) -> int:
+    """Completion tokens of a finished run."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(
+        run_folder(workspace, run_id) / "predictions.parquet", columns=["completion_tokens"]
+    )
+    return int(pc.sum(table["completion_tokens"]).as_py() or 0)

@@ -1,0 +1,101 @@
+"""The middle of a round: an adapter from what the filter kept, and the model that it becomes.
+
+Knows nothing about why an answer was kept.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from audioreason.errors import ItemError
+from audioreason.progress import Progress
+from audioreason.rest.config import RestConfig
+from audioreason.rest.phases import Interrupted
+from audioreason.rest.record import adapter_name, merged_folder, round_folder
+from audioreason.workspace import Workspace
+
+if TYPE_CHECKING:
+    from audioreason.train.recipe import Recipe
+
+
+def round_recipe(config: RestConfig, number: int) -> Recipe:
+    """The training's settings in a round."""
+    from audioreason.train.recipe import Recipe
+
+    return Recipe(
+        rank=config.rank,
+        alpha=config.alpha,
+        quantize="nf4" if config.quantize == "nf4" else None,
+        learning_rate=config.learning_rate(number),
+        epochs=config.epochs,
+        steps=config.steps,
+        batch=config.batch,
+        longest=config.longest,
+        held_out=0.0,
+        patience=0,
+        save_minutes=config.save_minutes,
+        seed=config.seed,
+        kl=config.kl,
+        checkpointing=bool(config.gpus),
+        device="cuda" if config.gpus else "cpu",
+    )
+
+
+def train_round(
+    workspace: Workspace, config: RestConfig, number: int, origin: Path, progress: Progress
+) -> str:
+    """Train a round's adapter, or go on with it; returns its name.
+
+    Raises:
+        Interrupted: if a stop was asked for; the state is saved.
+        LabError: as `train`.
+    """
+    from audioreason.engines.adapters import RECORD, read_adapter
+    from audioreason.train.distributed import train_on
+    from audioreason.train.loop import train
+
+    name = adapter_name(config.name, number)
+    out = workspace.adapters / name
+    if (out / RECORD).is_file():
+        record = read_adapter(out).record
+        if record is not None and record.finished:
+            return name
+    data = round_folder(workspace, config.name, number) / "training.jsonl"
+    arguments = (workspace, origin, data, out, round_recipe(config, number))
+    reason = config.override_reason.strip() or None
+    again = out.exists()
+    try:
+        if config.gpus > 1:
+            result = train_on(
+                config.gpus, *arguments, resume=again, override_reason=reason, progress=progress
+            )
+        else:
+            result = train(*arguments, resume=again, override_reason=reason, progress=progress)
+    except ItemError as error:
+        if progress.should_stop():  # before the first step
+            raise Interrupted from error
+        raise
+    if not result.finished:
+        raise Interrupted
+    return name
+
+
+def merge_round(
+    workspace: Workspace, config: RestConfig, number: int, origin: Path, progress: Progress
+) -> Path:
+    """Merge a round's adapter into the model that it was trained on, or go on with it; returns the folder.
+
+    Raises:
+        Interrupted: if a stop was asked for; finished shards are kept.
+        LabError: as `merge`, a full disk among them.
+    """
+    from audioreason.train.merge import MERGED, Stopped, merge
+
+    out = merged_folder(workspace, config.name, number)
+    if not (out / MERGED).is_file():
+        try:
+            merge(workspace.adapters / adapter_name(config.name, number), origin, out, progress)
+        except Stopped as error:
+            raise Interrupted from error
+    return out
