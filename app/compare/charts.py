@@ -69,7 +69,7 @@ def differences(frame: pd.DataFrame, overall: Difference, title: str, palette: P
     """Paired differences of groups with intervals, one row each, in the order of the frame.
 
     Args:
-        frame: group, n, delta, low, high (fractions), p_holm, significant, small.
+        frame: group, n, delta, low, high, shrunken (fractions), p_holm, significant, small.
         overall: the difference over all items, drawn as a soft band.
         title: under the axis, such as "points, B minus A".
         palette: the colours of the theme in use.
@@ -86,6 +86,8 @@ def differences(frame: pd.DataFrame, overall: Difference, title: str, palette: P
             # one clip has no interval: its line runs through the plot
             "low": (100 * frame["low"].clip(low, high)).round(3),
             "high": (100 * frame["high"].clip(low, high)).round(3),
+            "shrunken": (100 * frame["shrunken"]).round(3),
+            "expected": [points(value) for value in frame["shrunken"]],
             "tone": [tone(bool(row.significant), row.delta) for row in frame.itertuples()],
             "small": frame["small"].astype(bool),
             "points": [points(value) for value in frame["delta"]],
@@ -108,18 +110,21 @@ def differences(frame: pd.DataFrame, overall: Difference, title: str, palette: P
     x: Json = {"field": "low", "type": "quantitative", "scale": scale, "axis": axis, "title": title}
     faint = {"condition": {"test": "datum.small", "value": SMALL_OPACITY}, "value": 1}
     tooltip = [_tip("group", "group"), _tip("points", "points"), _tip("interval", "95% interval")]
-    tooltip += [_tip("p", "p after Holm"), _tip("items", "items")]
+    tooltip += [_tip("expected", "to expect next time"), _tip("p", "p after Holm"), _tip("items", "items")]
     shown: Json = {"color": _tone_colour(palette), "opacity": faint, "tooltip": tooltip}
     layers: list[Json] = []
     if math.isfinite(overall.low):
         ends = {"x": {"datum": 100 * overall.low, "scale": scale}, "x2": {"datum": 100 * overall.high}}
         layers.append(_once({"type": "rect", "color": palette.grey, "opacity": 0.13}, ends))
     zero = {"type": "rule", "strokeWidth": 1.2, "color": palette.text, "opacity": 0.75}
+    # an upright stroke, so that it can be told from the dot where they meet
+    stroke = {"type": "tick", "orient": "vertical", "thickness": 1.6, "size": 13, "color": palette.text}
     y = {"y": _rows("group", data["group"], palette, 12, 236)}
     layers += [
         _once(zero, {"x": {"datum": 0, "scale": scale}}),
         _mark("rule", {**y, **shown, "x": x, "x2": {"field": "high"}}),
         _mark("point", {**y, **shown, "x": {**x, "field": "delta"}}),
+        {"mark": stroke, "encoding": {**y, "x": {**x, "field": "shrunken"}, "tooltip": tooltip}},
         _column("points", 44, _tone_colour(palette), **y),
         _column("items", 2, {"value": palette.grey}, **y),
     ]

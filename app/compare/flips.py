@@ -6,7 +6,6 @@ Sealed items are listed only when asked for; looking at one is recorded.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,7 +104,7 @@ def flips(asked: Question, run_id: str) -> None:
         )
         for row in table.itertuples(index=False)
     ]
-    _above(look.pair(asked, run_id).grid, found, len(cells))
+    _above(found, len(cells))
     tones: list[tuple[Tone, ...]] = [(_TONES.get(str(one), ""), "", "") for one in table["cell"]]
     current = st.query_params.get("item")
     clicked = rows(
@@ -122,21 +121,16 @@ def flips(asked: Question, run_id: str) -> None:
         st.rerun()
 
 
-def _above(grid: Mapping[str, tuple[str, ...]], found: Listed, shown: int) -> None:
+def _above(found: Listed, shown: int) -> None:
     """The choice of the list, what it leaves out, and the switch that lists sealed items."""
-    counts = {name: len(grid[name]) for name in CELLS} | {FLIPS: len(grid["won"]) + len(grid["lost"])}
-    lists = {name: f"{words} {counts[name]:,}" for name, words in _LISTS.items()}
-    words = [f"first {shown:,}"] if found.total > shown else []
-    if found.sealed:
-        words.append(f"{found.sealed:,} sealed not shown")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        address.segments("Items", "cell", lists, FLIPS)
+        address.segments("Items", "cell", _LISTS, FLIPS)
         st.space("stretch")
-        if words:
-            st.markdown(f":small[:gray[{' · '.join(words)}]]", width="content")
+        if found.total > shown:
+            st.markdown(f":small[:gray[first {shown:,} of {found.total:,}]]", width="content")
         if found.sealed or address.with_sealed():
             address.toggle(
-                "Sealed too",
+                f"Sealed too ({found.sealed:,})" if found.sealed else "Sealed too",
                 "sealed",
                 help="Looking at a sealed item is recorded: tuning on what one has seen overfits by hand.",
             )

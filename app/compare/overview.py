@@ -106,7 +106,7 @@ def _differences(question: Question, pair: Pair, called: dict[str, str]) -> None
     st.vega_lite_chart(drawn.frame, drawn.spec, width="stretch", key="compare_differences")
     st.markdown(
         ":small[:gray[Green or red: significant after Holm. Grey: not. Faded: fewer than 20 items. "
-        "Band: all items. Right: points, items.]]"
+        "Stroke: to expect next time, pulled towards all items (band), of few items more.]]"
     )
 
 

@@ -172,6 +172,12 @@ def _colour(found: Opened) -> str:
     return "orange" if strict is None else "green" if strict else "red"
 
 
+def _tone(found: Opened) -> str:
+    """The colour of what was given, as CSS; grey where it is not known to be right or wrong."""
+    strict, known = found.detail.scored.strict, palette()
+    return known.grey if strict is None else known.right if strict else known.wrong
+
+
 def _traces(now: Address, run: Mapping[str, Any], found: Opened, known: set[str], height: int) -> None:
     beside: Opened | None = None
     other = look.run(now.other) if now.other in known else None
@@ -193,9 +199,7 @@ def _traces(now: Address, run: Mapping[str, Any], found: Opened, known: set[str]
         with column:
             scored = one.detail.scored
             given = scored.choice_text or outcome_words(scored.outcome)
-            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-                st.html(run_mark(run_label(row), colours[str(row["run_id"])]), width="content")
-                st.markdown(f":{_colour(one)}[{plain(given[:60])}]", width="content")
+            st.html(run_mark(run_label(row), colours[str(row["run_id"])], given, _tone(one)))
             trace(
                 sections(one, reference=False),
                 key=key,

@@ -87,7 +87,12 @@ def _head(
         if now.filtered:
             st.button("Clear", key="errors_clear", type="tertiary", on_click=_clear)
         if now.cell:
-            st.page_link(page("compare"), label="Comparison", query_params=beside.comparison(now))
+            st.page_link(
+                page("compare"),
+                label=":material/compare_arrows:",
+                help="The comparison",
+                query_params=beside.comparison(now),
+            )
         _pin(now, run, part, without, found)
 
 

@@ -35,9 +35,12 @@ def run_colours(run_ids: Sequence[str], palette: Palette, baseline: str | None =
     return colours
 
 
-def run_mark(name: str, colour: str) -> str:
-    """A run's name behind a square of its colour, as HTML."""
-    return f'<b><span style="color: {colour}">■</span> {html.escape(name)}</b>'
+def run_mark(name: str, colour: str, given: str = "", tone: str = "") -> str:
+    """A run's name behind a square of its colour, and what it gave in the colour `tone`: one line of HTML."""
+    line = f'<b><span style="color: {colour}">■</span> {html.escape(name)}</b>'
+    line += f' &ensp;<span style="color: {tone}">{html.escape(given)}</span>' if given else ""
+    hidden = "overflow: hidden; text-overflow: ellipsis; white-space: nowrap; unicode-bidi: plaintext"
+    return f'<div style="{hidden}" title="{html.escape(given)}">{line}</div>'
 
 
 @functools.cache

@@ -311,19 +311,20 @@ def _print_groups(by: str, groups: pd.DataFrame) -> None:
     from audioreason.runs import records
 
     emit_table(
-        (by, "n", "points", "95% CI", "p (Holm)", ""),
+        (by, "n", "points", "95% CI", "shrunken", "p (Holm)", ""),
         [
             (
                 group["group"],
                 group["n"],
                 points(group["delta"]),
                 span(group["low"], group["high"], points),
+                points(group["shrunken"]),
                 p_value(group["p_holm"]),
                 "significant" if group["significant"] else "few items" if group["small"] else "",
             )
             for group in records(groups)
         ],
-        right=("n", "points", "95% CI", "p (Holm)"),
+        right=("n", "points", "95% CI", "shrunken", "p (Holm)"),
     )
 
 

@@ -23,6 +23,7 @@ from audioreason.stats import (
     minimum_detectable_effect,
     paired_difference,
     required_items,
+    shrunken,
     verdict,
 )
 
@@ -43,6 +44,7 @@ _GROUP_COLUMNS = (
     "delta",
     "low",
     "high",
+    "shrunken",
     "p",
     "p_holm",
     "significant",
@@ -141,8 +143,9 @@ class Pair:
         Returns:
             One row per group: group, layer (of a subcategory; None for other columns), n (items), baseline
             and run (accuracies), run_low and run_high (95%), delta (run minus baseline), low, high (95%,
-            clustered), p, p_holm (over the groups), significant (p_holm < 0.05 and not small), small (fewer
-            than 20 items).
+            clustered), shrunken (the delta pulled towards all items, of few items more: what to expect next
+            time), p, p_holm (over the groups), significant (p_holm < 0.05 and not small), small (fewer than
+            20 items).
 
         Raises:
             RunError: if the column is not one of `runs.COLUMNS`.
@@ -207,11 +210,25 @@ def _by(aligned: Aligned, column: str) -> pd.DataFrame:
                 "p": found.p,
             }
         )
+    for row, expected in zip(rows, _shrunken(aligned, groups, rows), strict=True):
+        row["shrunken"] = expected
     for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
         row["p_holm"] = p
         row["small"] = row["n"] < SMALL
         row["significant"] = p < SIGNIFICANT and not row["small"]
     return pd.DataFrame(rows, columns=list(_GROUP_COLUMNS))
+
+
+def _shrunken(aligned: Aligned, groups: npt.NDArray[np.object_], rows: list[dict[str, Any]]) -> list[float]:
+    """Each group's difference, pulled towards that of all groups."""
+    if not rows:
+        return []
+    changes = aligned.run - aligned.baseline
+    means = {row["group"]: row["delta"] for row in rows}
+    within = changes - np.array([means[name] for name in groups])
+    freedom = max(1, changes.size - len(rows))
+    variance = float((within**2).sum()) / freedom * max(1.0, design_effect(within, aligned.clusters))
+    return shrunken([row["delta"] for row in rows], [row["n"] for row in rows], variance)
 
 
 def _natural(name: str) -> tuple[int, int, str]:

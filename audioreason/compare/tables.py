@@ -46,6 +46,7 @@ COLUMNS = (
     "difference",
     "difference_low",
     "difference_high",
+    "shrunken",
     "p",
     "p_holm",
     "mcnemar",
@@ -61,7 +62,8 @@ def comparison_table(found: Comparison, by: str | None = None) -> pd.DataFrame:
 
     Columns are `COLUMNS`, fractions throughout, empty where they do not apply. For all items n and accuracy
     are the run's own and `compared` counts the items of the difference; p_holm is over the compared runs.
-    For a group n, accuracy and compared are over the compared items; p_holm is over the groups.
+    For a group n, accuracy and compared are over the compared items; p_holm is over the groups, and shrunken
+    is the difference pulled towards that of all items, of few items more.
 
     Raises:
         RunError: if the column is none that items have.
@@ -103,7 +105,7 @@ def comparison_table(found: Comparison, by: str | None = None) -> pd.DataFrame:
                 "difference": group["delta"],
                 "difference_low": group["low"],
                 "difference_high": group["high"],
-                **{name: group[name] for name in ("p", "p_holm", "significant", "small")},
+                **{name: group[name] for name in ("shrunken", "p", "p_holm", "significant", "small")},
             }
             for group in records(pair.by(str(by)))
         ]

@@ -138,30 +138,30 @@ def cluster_bootstrap(
     return float(low), float(high)
 
 
-def shrunken(successes: Sequence[int], totals: Sequence[int]) -> list[float]:
-    """Group proportions pulled towards the common one, small groups more (empirical Bayes, beta-binomial).
+def shrunken(means: Sequence[float], totals: Sequence[int], variance: float) -> list[float]:
+    """Group means pulled towards the common one, small groups more: what to expect of them next time.
 
-    Prior moments by Kleinman (1973), JASA 68:46; a group without items gets the common proportion.
+    Empirical Bayes with normal groups. `variance` is that of one item within its group (times the design
+    effect, where items of a clip belong together). The groups' own spread is the ANOVA estimate: where they
+    differ no more than chance makes them, all get the common mean, as does a group without items.
+    Sources: Efron and Morris (1975), JASA 70:311; the spread by Searle, Casella and McCulloch (1992),
+    Variance Components, section 3.6. nan where there is no item at all.
     """
-    k = np.asarray(successes, dtype=float)
-    n = np.asarray(totals, dtype=float)
-    if n.sum() == 0:
-        return [float("nan")] * len(n)
-    common = k.sum() / n.sum()
+    m, n = np.asarray(means, dtype=float), np.asarray(totals, dtype=float)
     seen = n > 0
-    groups = int(seen.sum())
-    between = float((n[seen] * (k[seen] / n[seen] - common) ** 2).sum())
-    spread = common * (1 - common)
+    if not seen.any():
+        return [float("nan")] * len(n)
+    common = float((n[seen] * m[seen]).sum() / n[seen].sum())
     weight = float(n.sum() - (n**2).sum() / n.sum())
-    # intraclass correlation; 0 when the groups differ no more than chance makes them
-    rho = 0.0
-    if groups > 1 and spread > 0 and weight > 0:
-        rho = (between / spread - (groups - 1)) / (weight - (groups - 1)) if weight > groups - 1 else 0.0
-        rho = min(max(rho, 0.0), 1 - 1e-9)
-    if rho == 0.0:
-        return [float(common)] * len(n)
-    strength = (1 - rho) / rho
-    return [float((ki + strength * common) / (ni + strength)) for ki, ni in zip(k, n, strict=True)]
+    between = float((n[seen] * (m[seen] - common) ** 2).sum())
+    spread = max(0.0, (between - (int(seen.sum()) - 1) * variance) / weight) if weight > 0 else 0.0
+    if spread == 0:
+        return [common] * len(n)
+    kept = spread / (spread + variance / np.where(seen, n, 1))
+    return [
+        float(common + (k * (mean - common) if one else 0))
+        for k, mean, one in zip(kept, m, seen, strict=True)
+    ]
 
 
 def _cluster_sums(values: Floats, clusters: Clusters) -> Floats:

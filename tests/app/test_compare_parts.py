@@ -58,6 +58,7 @@ def groups() -> pd.DataFrame:
             "delta": [0.25, -0.2],
             "low": [0.1, -np.inf],
             "high": [0.4, np.inf],
+            "shrunken": [0.2, -0.05],
             "p_holm": [0.003, 1.0],
             "significant": [True, False],
             "small": [False, True],

@@ -63,6 +63,9 @@ def test_noise_is_called_noise_with_what_it_would_take(
     pair = compare(catalog, None, ["after"], "before").pairs[0]
     assert pair.verdict.startswith("Not distinguishable from noise: +3.3 points")
     assert f"about {pair.needed:,} items" in pair.verdict
+    groups, common = pair.by("subcategory"), pair.difference.mean
+    assert (groups["delta"] - common).abs().max() > 0.01
+    assert list(groups["shrunken"]) == pytest.approx([common] * len(groups))  # they differ by chance alone
     assert pair.needed > N
     assert pair.mde > 0.02
 
@@ -163,6 +166,7 @@ def test_groups_are_corrected_together_and_small_ones_are_never_celebrated(
     assert row["p_holm"] == pytest.approx(3 * row["p"])
     assert row["small"]
     assert not row["significant"]
+    assert row["shrunken"] == 1  # nothing varies within these groups: there is no noise to pull out
     layers = pair.by("layer")
     assert list(layers["n"]) == [19, 19, 19]
     assert layers["layer"].isna().all()
