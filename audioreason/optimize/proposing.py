@@ -38,14 +38,12 @@ _PROBE = (
     "Write two sentences that tell the assistant how to listen and how to answer. Write nothing else.",
 )
 _LEAST_WORDS = 8  # different words that a model which can write uses in two sentences
-_COMMON = frozenset(
-    (
-        "a about an and answer answering are as audio be by can carefully clearly do each first for from"
-        " heard how if in is it its listen listening make not of on only or question questions recording"
-        " recordings sound sounds sure that the their them then they this to use what when which with you"
-        " your"
-    ).split()  # noqa: SIM905 - as a list it would be a page
-)
+_WORDS = """
+    a about an and answer answering are as audio be by can carefully clearly do each first for from heard how
+    if in is it its listen listening make not of on only or question questions recording recordings sound
+    sounds sure that the their them then they this to use what when which with you your
+"""
+_COMMON = frozenset(_WORDS.split())
 _LEAST_SHARE = 0.35  # of the words: running English has about half of them in the list above
 
 

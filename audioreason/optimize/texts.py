@@ -62,7 +62,11 @@ class Texts:
         if self.both and user is not None and user != self.seed.user:
             own_user = self._user(user, notes)
         if demos:
-            own_system = f"{own_system.rstrip()}\n\n{_DEMOS}\n\n{escape(_demos_text(demos))}".lstrip("\n")
+            behind = f"\n\n{_DEMOS}\n\n{escape(_demos_text(demos))}"
+            before = own_system.rstrip()
+            if not self._renders(self.seed.model_copy(update={"system": before + behind})):
+                before = escape(before)
+            own_system = (before + behind).lstrip("\n")
         prompt = self.seed.model_copy(update={"system": own_system, "user": own_user})
         return Made(prompt, " ".join(notes))
 
@@ -79,8 +83,11 @@ class Texts:
         if self._renders(tried) and {"question", "choices"} <= set(check(tried)):
             return text
         notes.append("Its user text lacks question or options, so the seed's follows it.")
-        before = text if self._renders(tried) else escape(text)
-        return f"{before}\n\n{self.seed.user}"
+        whole = f"{text}\n\n{self.seed.user}"
+        # looked at as a whole: an opened comment may be fine at the end of a text and not before another
+        if self._renders(self.seed.model_copy(update={"system": "", "user": whole})):
+            return whole
+        return f"{escape(text)}\n\n{self.seed.user}"
 
     def _renders(self, prompt: Prompt) -> bool:
         try:

@@ -38,7 +38,10 @@ LINES = (
 def answer(request: Request) -> Text:
     """Right for 1 of 2 items, and for 7 of 8 if the system text says "carefully"."""
     system = request.body["messages"][0]["content"]
-    index = int(re.search(r"in clip (\d+)", request.text)[1])  # type: ignore[index]
+    found = re.search(r"in clip (\d+)", request.text)
+    if found is None:  # the lab asks how it hears
+        return Text("yes")
+    index = int(found[1])
     luck = hashlib.sha256(f"{index}".encode()).digest()[0] % 8
     right = luck < (7 if "carefully" in system else 4)
     return Text(f"ANSWER: {CHOICES[(index + (not right)) % 4]}")
