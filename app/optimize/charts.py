@@ -24,7 +24,6 @@ Json = dict[str, Any]
 CLICK = "candidate"  # name of the selection: a click on a mark chooses its candidate
 _TEXT = 11.5
 _TRIALS, _LANE, _GAP_ROW = 216, 32, 22  # px
-_MOST_LANES = 200  # px of the tree
 
 
 def trials(found: Found, current: str, palette: Palette) -> Drawn:
@@ -195,7 +194,7 @@ def lineage(found: Found, current: str, palette: Palette) -> Drawn:
         "type": "quantitative",
         "title": None,
         "axis": None,
-        "scale": {"domain": [lanes - 0.7, -0.75], "nice": False},
+        "scale": {"domain": [lanes - 0.6, -0.75], "nice": False},
     }
     tip = [
         {"field": name, "title": title}
@@ -250,7 +249,7 @@ def lineage(found: Found, current: str, palette: Palette) -> Drawn:
             "encoding": {"x": x, "y": y, "text": {"field": "words"}, "color": shade},
         },
     ]
-    height = int(max(56, min(_MOST_LANES, _LANE * lanes)))
+    height = int(max(56, _LANE * lanes))
     return _drawn(data, [*layers, _hit(x, y, tip)], height, clicked=True)
 
 

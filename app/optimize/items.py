@@ -44,8 +44,10 @@ def items(now: Address, found: Found, row: Row) -> None:
         return
     _counts(flips)
     shown = [one for one in flips if one.cell in ("won", "lost")] or flips
+    sealed = {one.item_id for one in shown if hidden(found.search.config.dataset, one.item_id)}
+    shown.sort(key=lambda one: one.item_id in sealed)
     opened = next((one for one in flips if one.item_id == now.item), shown[0])
-    _list(found, shown, opened)
+    _list(found, shown, opened, sealed)
     _open(found, row, opened)
 
 
@@ -63,13 +65,16 @@ def _choice(item: Item | None, given: int | None, outcome: str) -> str:
     return item.choices[given] if item and given < len(item.choices) else f"choice {given + 1}"
 
 
-def _list(found: Found, shown: list[Flip], opened: Flip) -> None:
+def _list(found: Found, shown: list[Flip], opened: Flip, sealed: set[str]) -> None:
+    """The items; what was said about a sealed one nobody has opened is not shown."""
     cells: list[tuple[str, ...]] = []
     tones: list[tuple[Tone, ...]] = []
     for one in shown:
         item = found.item(one.item_id)
         before = _choice(item, one.before.choice, one.before.outcome)
         after = _choice(item, one.after.choice, one.after.outcome)
+        if one.item_id in sealed:
+            before = after = "sealed"
         cells.append((one.item_id, one.split, _WORDS[one.cell], before, after))
         tone: Tone = "right" if one.cell == "won" else "wrong" if one.cell == "lost" else ""
         tones.append(("", "", tone, "", ""))

@@ -177,6 +177,7 @@ def prompt_of(found: Found, candidate: Candidate) -> Prompt:
     return base.model_copy(
         update={
             "name": name,
+            "title": f"{name_of(candidate)} of {found.search.id}",
             "system": candidate.system,
             "user": candidate.user,
             "aliases": (),

@@ -16,10 +16,10 @@ from audioreason.optimize.view import Row
 
 _COLUMNS = (
     Column("No.", "44px", number=True),
-    Column("It", "minmax(0, 1.4fr)"),
+    Column("Asks for", "minmax(0, 1.4fr)"),
     Column("Became", "minmax(0, 1fr)"),
     Column("Tokens", "60px", number=True),
-    Column("Took", "64px", number=True),
+    Column("Took", "76px", number=True),
 )
 _LIST, _TALK = 136, 380  # px
 

@@ -32,8 +32,12 @@ def result(found: Found) -> None:
         shrank = words.shrank(
             by.get(("Dev", name)), by.get(("Dev", "Seed")), by.get(("Test", name)), by.get(("Test", "Seed"))
         )
-        tested = bool(found.search.state.result and found.search.state.result.test is not None)
-        curse = words.curse(view.luck(found.search), tested)
+        ended = found.search.state.result
+        if ended is not None and winner == seed.id:
+            shrank = ""
+            curse = words.stayed(view.luck(found.search), ended.seed_test is not None)
+        else:
+            curse = words.curse(view.luck(found.search), ended is not None and ended.test is not None)
         st.markdown(f":small[:gray[{plain(f'{shrank} {curse}'.strip())}]]")
 
 
@@ -59,12 +63,9 @@ def _verdict(found: Found, winner: str) -> None:
     ended = found.search.state.result
     thought, tried = view.tried_of(found.search)
     if ended is None or ended.test is None:
-        ahead = (
-            "The seed leads"
-            if winner == (found.seed.id if found.seed else "")
-            else f"{found.name(winner)} leads"
-        )
-        st.markdown(f"**{plain(ahead)} on dev.** :gray[{_tried(thought, tried)}]")
+        name = "The seed" if found.seed and winner == found.seed.id else found.name(winner)
+        claim = (ended.note if ended else "") or f"{name} {'was best' if ended else 'leads'} on dev."
+        st.markdown(f"**{plain(claim)}** :gray[{_tried(thought, tried)}]")
         return
     pair, problem, called = look.test_pair(found)
     if pair is not None:

@@ -29,6 +29,7 @@ _SHORT = {
     "merged": "merged",
 }
 _HEIGHT = 262  # px of the table
+_TREE = 240  # px of the tree; a larger one scrolls
 
 
 def trials(found: Found, current: str) -> None:
@@ -43,16 +44,19 @@ def trials(found: Found, current: str) -> None:
     _table(found, current)
     if len(found.rows) > 1:
         st.markdown(":small[:gray[Who was made from whom · solid: tried on all of dev · dashed: merged in]]")
-        _chart(charts.lineage(found, current, palette()), "optimize_lineage")
+        drawn = charts.lineage(found, current, palette())
+        tall = drawn.spec["height"] > _TREE
+        with st.container(height=_TREE + 20 if tall else "content", border=False):
+            _chart(drawn, "optimize_lineage")
 
 
 def _key(found: Found) -> None:
     kinds = {trial.kind for trial in found.search.trials}
-    parts = ["solid: all of dev, with 95% interval by clip"]
+    parts = ["solid: all of dev, 95% interval by clip"]
     if "minibatch" in kinds:
         parts.append("hollow circle: a dev minibatch")
     if "reflection" in kinds:
-        parts.append("hollow diamond: train items that it was written from")
+        parts.append("hollow diamond: train items")
     st.markdown(f":small[:gray[Trials · {' · '.join(parts)} · line: best on all of dev so far]]")
 
 

@@ -24,11 +24,11 @@ SOURCES = {
     "merged": "merged from two",
 }
 PURPOSES = {
-    "propose": "asks for an instruction",
-    "reflect": "asks for a better prompt after showing answers",
-    "merge": "asks to merge two prompts",
-    "summarise": "asks for a summary of the items",
-    "other": "",
+    "propose": "an instruction",
+    "reflect": "a better prompt, given answers",
+    "merge": "one prompt from two",
+    "summarise": "a summary of the items",
+    "other": "something else",
 }
 _PHASES = {
     "prepare": "preparing clips and items",
@@ -137,6 +137,21 @@ def curse(luck: Luck | None, tested: bool) -> str:
         else "The test has not been made; until then nothing here says how good it is on new items."
     )
     return f"{sentence} {end}"
+
+
+def stayed(luck: Luck | None, tested: bool) -> str:
+    """What may be said when the search kept its seed."""
+    end = (
+        "The seed alone was measured on test, for the record."
+        if tested
+        else "There was nothing to measure on test."
+    )
+    if luck is None:
+        return f"No other candidate was tried on all of dev. {end}"
+    return (
+        f"{luck.candidates:,} candidates, the seed among them, were scored on the same "
+        f"{count(luck.items, 'dev item')}; a small gain can go unseen on these. {end}"
+    )
 
 
 def shrank(dev: Share | None, seed_dev: Share | None, test: Share | None, seed_test: Share | None) -> str:

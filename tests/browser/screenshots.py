@@ -24,6 +24,7 @@ from audioreason.items import load_dataset
 from audioreason.items.splits import split_items
 from audioreason.jobs import actions
 from audioreason.jobs.watch import list_jobs
+from audioreason.optimize.record import list_optimizations
 from audioreason.workspace import Workspace
 from tests.browser.conftest import ARGUMENTS, CHROMIUM, ROOT, start_lab
 
@@ -147,6 +148,8 @@ def views(url: str, workspace: Workspace, limit: int | None) -> dict[str, tuple[
         "errors-triage": (f"{url}/errors?view=Triage&outcome=wrong", nothing),
         "compare": (f"{url}/compare?runs={','.join(runs[:4])}", nothing),
         "launch": (f"{url}/launch", nothing),
+        # a search needs a model that writes: its picture is of a workspace that has one
+        **({"optimize": (f"{url}/optimize", nothing)} if list_optimizations(workspace) else {}),
         "settings": (f"{url}/settings", try_embedded),
         "jobs": (f"{url}/jobs", watch),
     }
