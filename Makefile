@@ -30,7 +30,7 @@ $(VENV)/.installed: pyproject.toml .ci/install.sh | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml .ci/install.sh | $(VENV)/bin/python
-	@bash .ci/install.sh $(BIN) local,train,optimize,dev
+	@bash .ci/install.sh $(BIN) local,train,optimize,cluster,dev
 	@touch $@ $(VENV)/.installed
 
 lab: install ## open the lab on the embedded model

@@ -1,7 +1,7 @@
 """Every page's action as a command. Contents: `evaluating` (eval), `running` (runs, score, show, import,
 export), `comparing` (compare, paper, stability, contribution), `reviewing` (errors, annotate), `prompting`
 (prompts), `optimizing` (optimize), `datasets` (data, soundcheck), `system` (lab, serve, doctor), `training`
-(teach, train, merge), `working` (jobs), `challenging` (submit, rubrics).
+(teach, train, merge), `resting` (rest), `working` (jobs), `clustering` (cluster), `challenging` (submit, rubrics).
 
 Commands import what they need when they run, so that `audioreason --help` answers at once.
 """
@@ -17,11 +17,13 @@ import typer
 
 from audioreason.cli import (
     challenging,
+    clustering,
     comparing,
     datasets,
     evaluating,
     optimizing,
     prompting,
+    resting,
     reviewing,
     running,
     system,
@@ -63,7 +65,9 @@ app.add_typer(prompting.app, name="prompts")
 app.add_typer(datasets.app, name="data")
 app.add_typer(datasets.soundcheck, name="soundcheck")
 app.add_typer(optimizing.app, name="optimize")
+app.add_typer(resting.app, name="rest")
 app.add_typer(working.app, name="jobs")
+app.add_typer(clustering.app, name="cluster")
 app.add_typer(challenging.submit, name="submit")
 app.add_typer(challenging.rubrics, name="rubrics")
 

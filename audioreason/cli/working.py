@@ -51,7 +51,7 @@ def submit(
     from audioreason.jobs.watch import job
 
     workspace = Workspace.open()
-    values = _settings(kind, settings, spec, preset)
+    values = settings_of(kind, settings, spec, preset)
     job_id = actions.submit(workspace, kind, values, title=title, priority=priority, after=after or ())
     if wait:
         watch(job_id, json)
@@ -71,7 +71,7 @@ def plan(
     """Say what a job would do, and how long past runs took for the like; start nothing."""
     from audioreason.jobs import actions
 
-    found = actions.plan(Workspace.open(), kind, _settings(kind, settings, spec, preset))
+    found = actions.plan(Workspace.open(), kind, settings_of(kind, settings, spec, preset))
     either(json, found.to_dict(), lambda: _print_plan(found))
     if any(check.state == "fail" for check in found.checks):
         raise typer.Exit(1)
@@ -267,7 +267,7 @@ def kinds(
     either(json, {"name": found.name, "schema": schema, "presets": presets}, table)
 
 
-def _settings(kind: str, given: list[str] | None, file: Path | None, preset: str | None) -> dict[str, Any]:
+def settings_of(kind: str, given: list[str] | None, file: Path | None, preset: str | None) -> dict[str, Any]:
     """Preset, file and `--set`, each overruling the one before."""
     from audioreason.jobs.kinds import find_kind
 

@@ -26,7 +26,15 @@ from audioreason.jobs.queue import reconcile, start
 from audioreason.jobs.redact import leaked
 from audioreason.jobs.resuming import resumable
 from audioreason.jobs.rows import Row, queue_table
-from audioreason.jobs.spec import JobSpec, ending_on_disk, job_folder, new_job_id, read_spec, write_spec
+from audioreason.jobs.spec import (
+    CLUSTER_FILE,
+    JobSpec,
+    ending_on_disk,
+    job_folder,
+    new_job_id,
+    read_spec,
+    write_spec,
+)
 from audioreason.workspace import Workspace
 
 _LAST_THREADS = 2.0  # seconds in which a killed process's threads let go of its files
@@ -62,10 +70,13 @@ def submit(
     if not parts:
         raise JobError(f"These settings of {kind} describe no work.", "Choose at least one of everything.")
     now = datetime.now(UTC)
-    parent = _spec(chosen, made, title, priority, tuple(after), now, None)
+    parent = spec_of(chosen, made, now=now, title=title, priority=priority, after=tuple(after))
     jobs = [parent]
     if len(parts) > 1:
-        children = [_spec(chosen, part, "", priority, tuple(after), now, parent.id) for part in parts]
+        children = [
+            spec_of(chosen, part, now=now, priority=priority, after=tuple(after), parent=parent.id)
+            for part in parts
+        ]
         jobs += [
             child.model_copy(update={"id": f"{parent.id}.{n:03d}"}) for n, child in enumerate(children, 1)
         ]
@@ -294,15 +305,17 @@ def _remove_folder(folder: Path) -> None:
         raise WorkspaceError(f"{folder} could not be removed ({error.strerror or error}).") from error
 
 
-def _spec(
+def spec_of(
     kind: Kind,
     settings: Any,
-    title: str,
-    priority: int,
-    after: tuple[str, ...],
+    *,
     now: datetime,
-    parent: str | None,
+    title: str = "",
+    priority: int = 0,
+    after: tuple[str, ...] = (),
+    parent: str | None = None,
 ) -> JobSpec:
+    """A new job of a kind with these settings, under an id of its own."""
     return JobSpec(
         id=new_job_id(kind.name, now),
         kind=kind.name,
@@ -329,6 +342,10 @@ def _needed(workspace: Workspace, connection: sqlite3.Connection, job_id: str) -
     found = table.row(connection, job_id)
     if found is None:
         spec = read_spec(job_folder(workspace, job_id))  # raises if there is no such job
+        if (job_folder(workspace, job_id) / CLUSTER_FILE).exists():
+            raise JobError(
+                f"The job {job_id} is on a cluster.", "Use: audioreason cluster stop|resume|delete"
+            )
         children = [read_spec(folder) for folder in workspace.jobs.glob(f"{glob.escape(job_id)}.*")]
         for child in (child for child in children if child.parent == job_id):
             if table.row(connection, child.id) is None:

@@ -52,12 +52,11 @@ def spawn(workspace: Workspace, folder: Path, token: str, gpus: Sequence[str], w
         "PYTHONUNBUFFERED": "1",
     }
     command = [sys.executable, "-P", "-m", "audioreason.jobs.worker", str(folder)]
-    sieve = [*command[:3], "audioreason.jobs.sieve"]
     try:
         # whatever the worker and its children say goes through a sieve of its own into the log
         with (
             (folder / "log.txt").open("ab") as log,
-            closing(_start(sieve, folder_of_job, environment, log)) as pipe,
+            closing(start_sieve(folder_of_job, environment, log)) as pipe,
         ):
             process = subprocess.Popen(
                 command,
@@ -77,10 +76,9 @@ def spawn(workspace: Workspace, folder: Path, token: str, gpus: Sequence[str], w
     return process.pid, identity(process.pid) or ""
 
 
-def _start(
-    command: list[str], folder: str | Path, environment: Mapping[str, str], log: IO[bytes]
-) -> IO[bytes]:
-    """Start what writes the log; returns the pipe that leads into it."""
+def start_sieve(folder: str | Path, environment: Mapping[str, str], log: IO[bytes]) -> IO[bytes]:
+    """Start what takes keys out of a log on the way into it; returns the pipe that leads there."""
+    command = [sys.executable, "-P", "-m", "audioreason.jobs.sieve"]
     process = subprocess.Popen(
         command, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log,
         start_new_session=True,

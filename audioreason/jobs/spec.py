@@ -5,6 +5,7 @@
     jobs/ID/log.txt        what the worker and its children said
     jobs/ID/metrics.jsonl  values at steps
     jobs/ID/lock           held by the worker as long as it lives
+    jobs/ID/cluster.json   only of a job that a cluster got: where it runs
 
 Knows nothing about queues, processes or what a kind does with its settings.
 """
@@ -23,6 +24,7 @@ from audioreason.errors import JobError, WorkspaceError
 from audioreason.workspace import Workspace, write_atomic
 
 Ending = Literal["finished", "failed", "stopped"]
+CLUSTER_FILE = "cluster.json"  # in the folder of a job that a cluster got
 JOB_FORMAT = 1  # of job.json itself; a kind's settings have their own version
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")

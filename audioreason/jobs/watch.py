@@ -18,7 +18,7 @@ from audioreason.jobs.endings import FOLDER_GONE, folder_gone
 from audioreason.jobs.logs import LogLine, read_metrics, tail
 from audioreason.jobs.processes import holds_lock, is_same
 from audioreason.jobs.rows import Row
-from audioreason.jobs.spec import JobState, Phase, job_folder, read_spec, read_state
+from audioreason.jobs.spec import CLUSTER_FILE, JobState, Phase, job_folder, read_spec, read_state
 from audioreason.workspace import Workspace
 
 STATES = ("queued", "starting", "running", "stopping", "finished", "failed", "stopped", "crashed", "deleting")
@@ -151,10 +151,11 @@ def _view(workspace: Workspace, row: Row) -> JobView:
         pid=row.pid,
     )
     # a job that waits to be continued still shows how far it came
-    return view if state is None else _with_state(view, state, alive=name in ("running", "stopping"))
+    return view if state is None else with_state(view, state, alive=name in ("running", "stopping"))
 
 
-def _with_state(view: JobView, state: JobState, alive: bool) -> JobView:
+def with_state(view: JobView, state: JobState, alive: bool) -> JobView:
+    """The job with what its worker wrote of itself; `alive` says whether it still works."""
     until = time.time() if alive else state.ended or state.updated
     over = view.state in OVER
     return replace(
@@ -263,9 +264,13 @@ def _without_row(folder: Path) -> JobView:
         parent=spec.parent,
     )
     state = read_state(folder)
+    if (folder / CLUSTER_FILE).exists():  # its cluster proves its life; here is what it wrote last
+        name = "running" if state is None or state.ending is None else state.ending
+        view = replace(view, state=name, reason=f"On a cluster: audioreason cluster show {spec.id}")
+        return view if state is None else with_state(view, state, alive=name == "running")
     if state is None:
         return view
     if state.ending is not None:
         said = "" if state.ending == "finished" else f"{state.error} {reason}".strip()
         view = replace(view, state=state.ending, reason=said)
-    return _with_state(view, state, alive=False)
+    return with_state(view, state, alive=False)

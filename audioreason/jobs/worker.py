@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
     if row is None:
         return 4  # the transaction that started this process never came to be
     attempt, grace = row
-    _work(workspace, folder, token, attempt, grace)
+    work(workspace, folder, token, attempt, grace)
     return _become_reconciler(workspace)
 
 
@@ -69,7 +69,8 @@ def _claim(workspace: Workspace, job_id: str, token: str) -> tuple[int, float] |
         return row.attempt, row.grace
 
 
-def _work(workspace: Workspace, folder: Path, token: str, attempt: int, grace: float) -> None:
+def work(workspace: Workspace, folder: Path, token: str, attempt: int, grace: float) -> None:
+    """Do the job in `folder`, whose lock this process holds, and write how it ended into its state."""
     from audioreason.errors import LabError
     from audioreason.jobs.live import JobProgress, StoppedEarly
     from audioreason.jobs.spec import read_spec
