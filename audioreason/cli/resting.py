@@ -134,16 +134,21 @@ def _loop(
 ) -> Experiment:
     from audioreason.jobs.serving import serving
     from audioreason.rest.loop import run as run_loop
+    from audioreason.rest.phases import Interrupted
 
-    with terminal_progress(quiet) as progress:
-        return run_loop(
-            workspace,
-            settings,
-            serve=serving(workspace, settings),
-            resume=resume,
-            progress=progress,
-            only=only,
-        )
+    try:
+        with terminal_progress(quiet) as progress:
+            return run_loop(
+                workspace,
+                settings,
+                serve=serving(workspace, settings),
+                resume=resume,
+                progress=progress,
+                only=only,
+            )
+    except Interrupted as error:
+        remark("Stopped before anything was begun.")
+        raise typer.Exit(130) from error
 
 
 def _plan(workspace: Workspace, settings: RestConfig, json: bool) -> None:

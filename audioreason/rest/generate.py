@@ -6,7 +6,9 @@ Knows nothing about which of them are worth learning.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from audioreason.errors import EndpointError
 from audioreason.evaluate import evaluate
 from audioreason.inference.endpoint import Endpoint, Sampling
 from audioreason.items import load_dataset
@@ -20,6 +22,7 @@ from audioreason.runs.record import Kind
 from audioreason.workspace import Workspace
 
 _SEEDS = 1_000  # apart: a round's seed is another for each of the experiment's
+_GONE = ("refused", "disconnected", "half_body", "not_sent")  # error kinds of a server that is not there
 
 
 def generate(
@@ -76,12 +79,15 @@ def ask(
 ) -> None:
     """Make one run, go on with it, or leave it if it is finished.
 
+    Errors that tell of the server alone are asked again; other errors stay in the run, as in any evaluation.
+
     Raises:
         Interrupted: if a stop was asked for.
+        EndpointError: if the server went away.
         LabError: as `evaluate`.
     """
     folder = run_folder(workspace, run_id)
-    if folder.is_dir() and run_status(folder) == "finished":
+    if folder.is_dir() and run_status(folder) == "finished" and not _unanswered(folder):
         return
     evaluate(
         workspace,
@@ -101,6 +107,11 @@ def ask(
     )
     if run_status(folder) != "finished":
         raise Interrupted
+    if lost := _unanswered(folder):
+        raise EndpointError(
+            f"The server went away: {lost} predictions of {run_id} have no answer.",
+            "What it answered is kept.",
+        )
 
 
 def stored_prompt(workspace: Workspace, run_id: str, name: str) -> Prompt:
@@ -108,6 +119,16 @@ def stored_prompt(workspace: Workspace, run_id: str, name: str) -> Prompt:
     if run_folder(workspace, run_id).is_dir() and (stored := load_record(workspace, run_id).prompt):
         return Prompt(name=stored.name, system=stored.system, user=stored.user, sections=stored.sections)
     return load_prompt(name, [workspace.prompts])
+
+
+def _unanswered(folder: Path) -> int:
+    """Predictions of a finished run that nobody answered because nobody was there."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    kinds = pq.read_table(folder / "predictions.parquet", columns=["error_kind"])["error_kind"]
+    return int(pc.sum(pc.is_in(kinds, pa.array(_GONE))).as_py() or 0)
 
 
 def run_tokens(workspace: Workspace, run_id: str) -> int:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from audioreason.errors import LabError, RestError
+from audioreason.errors import ItemError, LabError, RestError
 from audioreason.items import load_dataset
 from audioreason.items.guard import check_training
 from audioreason.progress import Progress, Quiet
@@ -28,10 +28,10 @@ from audioreason.rest.phases import (
     Named,
     Serve,
     Server,
-    again,
     base_folder,
     merges,
     round_model,
+    say_how_to_go_on,
     to_serve,
 )
 from audioreason.rest.record import (
@@ -81,6 +81,7 @@ def run(
         RestError: if the name is taken, the settings are not those it began with, it is being worked on, or
             `only` is not what comes next.
         GuardError: if a benchmark item would train the model; nothing was asked.
+        Interrupted: if a stop was asked for before anything was begun.
         LabError: what a phase raises; what was done stays, and resuming goes on.
     """
     progress = progress or Quiet()
@@ -92,9 +93,12 @@ def run(
             f"Go on with it: audioreason rest run {config.name} --resume; or choose another name.",
         )
     if not exists:
-        check_start(workspace, config, progress)
-        if progress.should_stop():
-            raise RestError("It was stopped before anything was begun.", "Start it again.")
+        try:
+            check_start(workspace, config, progress)
+        except ItemError as error:
+            if progress.should_stop():
+                raise Interrupted from error
+            raise
     lock = FileLock(folder / "lock")
     if not lock.acquire():
         raise RestError(f"The experiment {config.name} is being worked on.", "Stop that first, or wait.")
@@ -107,7 +111,8 @@ def run(
     except RestError:
         raise
     except LabError as error:
-        raise again(config.name, error) from error
+        say_how_to_go_on(config.name, error)
+        raise
     finally:
         lock.release()
     return read_experiment(workspace, config.name)

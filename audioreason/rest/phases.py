@@ -110,10 +110,10 @@ def merges(config: RestConfig, number: int) -> bool:
     return config.engine == "vllm" or (config.start == "previous" and number < config.rounds)
 
 
-def again(name: str, error: LabError) -> LabError:
-    """The same error, saying how the experiment goes on."""
+def say_how_to_go_on(name: str, error: LabError) -> None:
+    """Add to an error's hint how the experiment goes on."""
     hint = f"Nothing that was done is lost; go on with: audioreason rest run {name} --resume"
-    return type(error)(error.message, f"{error.hint} {hint}".strip())
+    error.hint = f"{error.hint} {hint}".strip()
 
 
 def round_model(config: RestConfig, number: int) -> str:

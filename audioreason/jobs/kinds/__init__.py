@@ -6,6 +6,7 @@
     soundcheck_generate   a training set of generated items
     train                 an adapter from answers worth learning
     merge                 model and adapter become one model folder
+    rest                  self-training: generate, filter, train, evaluate, round after round
     optimize              a search for a better prompt: MIPROv2 or GEPA
 
 **Your own kind** needs no change to the lab. Write a module with a `Kind` in it and name it in

@@ -22,15 +22,19 @@ def run(spec: RestConfig, workspace: Workspace, progress: JobProgress) -> dict[s
     """Begin the experiment, or go on with it where the attempt before was interrupted."""
     from audioreason.jobs.serving import serving
     from audioreason.rest.loop import run as run_loop
+    from audioreason.rest.phases import Interrupted
 
     config = named(spec, progress.job_id)
-    found = run_loop(
-        workspace,
-        config,
-        serve=serving(workspace, config),
-        resume=progress.attempt > 1,
-        progress=progress,
-    )
+    try:
+        found = run_loop(
+            workspace,
+            config,
+            serve=serving(workspace, config),
+            resume=progress.attempt > 1,
+            progress=progress,
+        )
+    except Interrupted as error:
+        raise StoppedEarly("Nothing was begun yet.") from error
     if found.state != "finished":
         raise StoppedEarly("The experiment goes on where it stopped.")
     last = found.rounds[-1]
