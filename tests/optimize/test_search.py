@@ -163,6 +163,17 @@ def test_the_budget_is_never_exceeded_and_keeps_the_best(stage: Stage) -> None:
     assert found.state.result.seed_test is not None
 
 
+@pytest.mark.parametrize("budget", [{"budget_tokens": 60}, {"budget_minutes": 0.001}])
+def test_a_budget_of_tokens_or_minutes_ends_the_search_with_the_seed_at_least(
+    stage: Stage, budget: dict[str, float]
+) -> None:
+    found = stage.run(**budget)
+
+    assert found.standing == "budget" and found.state.phase == "done"
+    assert found.state.result is not None and found.state.result.seed_test is not None
+    assert len(found.trials) < 7
+
+
 def test_the_saved_prompt_repeats_the_predictions_of_the_search(stage: Stage) -> None:
     found = stage.run()
     result = found.state.result
