@@ -64,8 +64,11 @@ def choose(workspace: Workspace, config: RestConfig, number: int, progress: Prog
         _write(target / f"{name}.parquet", table)
     kept = result.candidates[result.candidates["kept"]]
     examples = []
-    for row in kept.sort_values(["item_id", "sample"]).itertuples():
-        item = items[row.item_id]
+    order_kept = kept.sort_values(["item_id", "sample"])
+    for item_id, sample, weight in zip(
+        order_kept["item_id"], order_kept["sample"], order_kept["weight"], strict=True
+    ):
+        item = items[item_id]
         asked = render_for(prompt, item)
         examples.append(
             Example(
@@ -73,8 +76,8 @@ def choose(workspace: Workspace, config: RestConfig, number: int, progress: Prog
                 item_id=item.id,
                 system=asked.system,
                 user=asked.user,
-                answer=whole_answer(predictions[item.id, row.sample]),
-                weight=float(row.weight),
+                answer=whole_answer(predictions[item.id, sample]),
+                weight=float(weight),
             )
         )
     write_examples(target / "training.jsonl", examples)

@@ -14,15 +14,17 @@ import numpy as np
 
 from audioreason.rest import record, view
 from audioreason.rest.config import RestConfig
+from audioreason.rest.filter import filter_config
 from audioreason.rest.phases import merges
 from audioreason.rest.view import Figures, Score, Share, share
+from audioreason.rest.zones import NAMES, PAPER, Zones
 from audioreason.stats import guess_share
 from audioreason.workspace import Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ZONES = ("unsolved", "challenging", "learning", "almost_mastered", "mastered")
+ZONES: tuple[str, ...] = NAMES
 COLLAPSE = 0.7  # what is trained on is this much shorter than all right answers, or than a round before
 FORGOTTEN = 0.05  # of what the base knew: more than this, surely, is worth a sentence
 
@@ -88,11 +90,11 @@ class Experiment:
     settings: Mapping[str, Any]
     rounds: tuple[Round, ...]
     stop: str = ""
+    edges: Zones = PAPER
 
     def zone_of(self, k: int, n: int) -> int:
         """The place among `zones` of a problem with `k` right answers of `n`."""
-        fraction = k / n
-        return 0 if k == 0 else 4 if k == n else 1 if fraction <= 0.25 else 2 if fraction <= 0.75 else 3
+        return self.zones.index(self.edges.of(k, n))
 
 
 def figures(found: Experiment, problems: pd.DataFrame, candidates: pd.DataFrame) -> Figures:
@@ -142,6 +144,7 @@ def read(workspace: Workspace, experiment_id: str) -> Experiment:
         settings=config.model_dump(mode="json") | {"name": ""},  # a new experiment needs a name of its own
         rounds=tuple(_round(found, one) for one in found.rounds) + _begun(found),
         stop=found.stop,
+        edges=filter_config(config.filter, config.filter_changes).zones,
     )
 
 
