@@ -36,7 +36,7 @@ def trials(found: Found, current: str) -> None:
     """Draw the three; a click in any of them chooses a candidate."""
     if found.search.trials:
         _key(found)
-        _chart(charts.trials(found, current, palette()), "optimize_trials")
+        _chart(charts.trials(found, current, palette()), "optimize_trials", current)
     else:
         st.markdown("**No trial yet.** :gray[Each will be a point here: its number, its score, and on what.]")
     if not found.rows:
@@ -47,7 +47,7 @@ def trials(found: Found, current: str) -> None:
         drawn = charts.lineage(found, current, palette())
         tall = drawn.spec["height"] > _TREE
         with st.container(height=_TREE + 20 if tall else "content", border=False):
-            _chart(drawn, "optimize_lineage")
+            _chart(drawn, "optimize_lineage", current)
 
 
 def _key(found: Found) -> None:
@@ -60,16 +60,20 @@ def _key(found: Found) -> None:
     st.markdown(f":small[:gray[Trials · {' · '.join(parts)} · line: best on all of dev so far]]")
 
 
-def _chart(drawn: Drawn, key: str) -> None:
+def _chart(drawn: Drawn, name: str, current: str) -> None:
+    # with the choice in its key a chart forgets its last click: the same mark can be clicked again later
+    key = f"{name}_{current}"
+
     def picked() -> None:
         state: Any = st.session_state.get(key)
         points = state["selection"].get(charts.CLICK) if state else None
         if points and points[0].get("candidate"):
             address.go(candidate=points[0]["candidate"])
 
-    st.vega_lite_chart(
-        drawn.frame, drawn.spec, width="stretch", key=key, on_select=picked, selection_mode=charts.CLICK
-    )
+    with st.container(key=name):
+        st.vega_lite_chart(
+            drawn.frame, drawn.spec, width="stretch", key=key, on_select=picked, selection_mode=charts.CLICK
+        )
 
 
 def _table(found: Found, current: str) -> None:

@@ -59,13 +59,15 @@ def test_a_candidate_is_chosen_read_heard_and_traced_back_to_its_request(
     page.goto(lab.address("optimize"), wait_until="domcontentloaded")  # the newest search opens by itself
     expect(candidates_table(page)).to_contain_text("5 · best", timeout=60_000)
     expect(page).to_have_url(re.compile(f"search={search}"))
-    expect(page.locator(".st-key-optimize_trials canvas, .st-key-optimize_trials svg").first).to_be_visible()
     result = page.locator(".st-key-optimize_result")
     expect(result).to_contain_text(f"{NEW} from")  # the compare room's own words about the two test runs
     expect(result).to_contain_text("4 candidates were scored on the same 5 dev items")
     expect(page.get_by_text("39 of 600 requests (5 to the proposer)")).to_be_visible()
 
     made = candidates()
+    marks = page.locator(".st-key-optimize_trials .hit_marks path")
+    marks.nth(2).click()  # the third trial: candidate 1 on all of dev
+    expect(page).to_have_url(re.compile(f"candidate={made[1].id}"))
     named = page.locator(".cell:first-child", has_text=re.compile("^3$"))
     candidates_table(page).locator(".row", has=named).click()
     expect(page).to_have_url(re.compile(f"candidate={made[3].id}"))
