@@ -10,7 +10,20 @@ import pandas as pd
 from app import session
 from app.compare.address import Score
 from app.widgets.runs import run_book as book
-from audioreason.compare import Comparison, Pair, PaperTable, compare, papers_table
+from audioreason.compare import (
+    Comparison,
+    Contribution,
+    Pair,
+    PaperTable,
+    Stability,
+    audio_contribution,
+    choice_stability,
+    compare,
+    orders_of,
+    papers_table,
+)
+from audioreason.errors import RunError
+from audioreason.runs import load_record
 
 # what changes in the list of runs when a comparison would
 _STAMP = ("run_id", "status", "recorded", "answered", "rated", "scorer", "dataset_hash")
@@ -80,6 +93,39 @@ def parts(runs: tuple[str, ...]) -> tuple[str, ...]:
     found = set(session.catalog().accuracy_by(runs, "part")["group"]) - {"none"}
     order = ("explore", "sealed", "train", "dev", "test")
     return tuple(name for name in order if name in found)
+
+
+@functools.lru_cache(maxsize=64)
+def contribution(run_id: str, score: Score, split: str, known: tuple[str, ...]) -> Contribution | None:
+    """What hearing the clips adds to a run; None if none of the `known` runs asked the same without them."""
+    try:
+        return audio_contribution(
+            session.catalog(), run_id, score=score, split=None if split == "full" else split
+        )
+    except RunError:
+        return None
+
+
+@functools.lru_cache(maxsize=64)
+def stability(run_id: str, split: str, known: tuple[str, ...]) -> Stability | None:
+    """How steady a run's choices are when their order changes; None if it was asked in one order alone."""
+    try:
+        orders = [
+            one
+            for one in orders_of(session.catalog(), run_id)
+            if load_record(session.workspace(), one).permutation is not None
+        ]
+        if len(orders) < 2:
+            return None
+        return choice_stability(session.catalog(), orders, split=None if split == "full" else split)
+    except RunError:
+        return None
+
+
+def finished() -> tuple[str, ...]:
+    """Every run that is complete: twins of a run may be among those that have come since."""
+    table = session.runs()
+    return tuple(map(str, table.loc[table["status"] == "finished", "run_id"]))
 
 
 def errata(runs: tuple[str, ...]) -> int:

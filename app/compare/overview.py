@@ -13,6 +13,7 @@ from app.compare.cells import CELLS, cells
 from app.compare.charts import Drawn
 from app.compare.export import Exports
 from app.compare.look import Question
+from app.compare.robust import robust
 from app.navigation import page
 from app.session import plain
 from app.theme import Palette, palette
@@ -47,6 +48,7 @@ def overview(asked: Asked, question: Question, called: dict[str, str]) -> None:
             _differences(question, pair, called)
             _cost(found, called, colours)
             _tables(question, pair, called)
+            robust(question, pair, called)
 
 
 def _verdict(found: Comparison, pair: Pair, question: Question, called: dict[str, str]) -> None:
@@ -105,8 +107,8 @@ def _differences(question: Question, pair: Pair, called: dict[str, str]) -> None
     drawn = differences(question, pair, called, by, palette())
     st.vega_lite_chart(drawn.frame, drawn.spec, width="stretch", key="compare_differences")
     st.markdown(
-        ":small[:gray[Green or red: significant after Holm. Grey: not. Faded: fewer than 20 items. "
-        "Stroke: to expect next time, pulled towards all items (band), of few items more.]]"
+        ":small[:gray[Green or red: significant after Holm. Faded: fewer than 20 items. Band: all items. "
+        "Stroke: what to expect next time.]]"
     )
 
 

@@ -19,6 +19,7 @@ from app.theme import palette
 from app.widgets.runs import most_runs, run_book, run_tags
 from app.words import when
 from audioreason.errors import LabError
+from audioreason.runs import load_record
 
 _SHOWN = 500  # runs in the list
 
@@ -37,7 +38,7 @@ def names(runs: Sequence[str]) -> dict[str, str]:
     table = session.runs()
     rows = table[table["run_id"].isin(runs)].set_index("run_id")
     called = {one: _name(rows.loc[one]) for one in runs if one in rows.index}
-    for more in (_dataset, _version, _model, _time):
+    for more in (_dataset, _variant, _version, _model, _time):
         groups: dict[str, list[str]] = {}
         for one, name in called.items():
             groups.setdefault(name, []).append(one)
@@ -54,6 +55,14 @@ def _name(row: pd.Series) -> str:
 
 def _dataset(row: pd.Series) -> str:
     return str(row["dataset"])
+
+
+def _variant(row: pd.Series) -> str:
+    """What was done to the question: no real clip, or another order of the choices."""
+    heard = f"({row['ablation']})" if _known(row["ablation"]) else ""
+    permutation = load_record(session.workspace(), str(row.name)).permutation
+    order = "" if permutation is None else f"order {permutation}"
+    return f"{heard} {order}".strip()
 
 
 def _version(row: pd.Series) -> str:

@@ -49,7 +49,9 @@ def runs(lab: Lab) -> Iterator[None]:
         shutil.rmtree(run_folder(lab.workspace, run_id))
 
 
-def write(workspace: Workspace, run_id: str, prompt: str, dataset: str, right: set[int], day: int) -> None:
+def write(
+    workspace: Workspace, run_id: str, prompt: str, dataset: str, right: set[int], day: int, **changes: object
+) -> None:
     """A finished run whose answers are right at these places of the dataset."""
     data = load_dataset(workspace, dataset)
     record = RunRecord(
@@ -67,6 +69,7 @@ def write(workspace: Workspace, run_id: str, prompt: str, dataset: str, right: s
         endpoint=ENDPOINT,
         sampling=Sampling(),
         n_items=len(data.items),
+        **changes,
     )
     with RunWriter.create(workspace, record, data.items, split_of(data)) as writer:
         for place, item in enumerate(data.items):
@@ -198,6 +201,23 @@ def test_the_export_holds_the_numbers_of_the_page(page: Page, lab: Lab, tmp_path
     download.value.save_as(tmp_path / "chart.svg")
     drawn = (tmp_path / "chart.svg").read_text()
     assert f"{shown[1]} [{shown[2]}, {shown[3]}]" in drawn
+
+
+def test_what_hearing_adds_and_steadiness_show_where_twins_are(page: Page, lab: Lab) -> None:
+    twins = [f"20261102-0200-careful-{name}" for name in ("silence", "order0", "order1")]
+    write(lab.workspace, twins[0], "careful", "bells", {0, 1}, day=2, ablation="silence")
+    for order, run_id in enumerate(twins[1:]):
+        write(lab.workspace, run_id, "careful", "bells", {0, 1, 2 + order}, day=2, permutation=order)
+    try:
+        open_pair(page, lab)
+        expect(page.get_by_text("Hearing the clips adds: +58.3 points over silence.")).to_be_visible()
+        expect(page.get_by_text("of pairs of 2 orders of the choices")).to_be_visible()
+        page.get_by_role("button", name="By subcategory").click()
+        expect(page.get_by_role("combobox", name="Baseline")).to_have_value("against careful (silence)")
+        expect(page.get_by_role("button", name="won: 7 items")).to_be_visible()
+    finally:
+        for run_id in twins:
+            shutil.rmtree(run_folder(lab.workspace, run_id))
 
 
 def test_marked_items_leave_every_figure_when_asked(page: Page, lab: Lab) -> None:
