@@ -20,6 +20,7 @@ SUBJECTS = (
     "pages",
     "errors",
     "optimize",
+    "rest",
 )
 
 

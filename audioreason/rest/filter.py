@@ -281,13 +281,15 @@ def _chosen(made: pd.DataFrame, config: FilterConfig, seed: int) -> dict[int, tu
             reasons[passing & (zones == zone)] = f"the zone {zone.replace('_', ' ')} is not learned from"
     passing = reasons == ""
     chosen: dict[int, tuple[float, int]] = {}
+    ids = made["item_id"].to_numpy(dtype=object)
+    texts = made["text"].to_numpy(dtype=object)
     for places in _by_problem(made, passing):
-        item_id, zone = made["item_id"].iloc[places[0]], zones[places[0]]
+        item_id, zone = ids[places[0]], zones[places[0]]
         rule = rules[zone]
         if rule.share < 1 and random.Random(f"{seed}/{item_id}").random() >= rule.share:
             reasons[places] = f"not in the share of {zone.replace('_', ' ')} that is kept"
             continue
-        for rank, place in enumerate(_ranked(made, places, rule, config, reasons), 1):
+        for rank, place in enumerate(_ranked(texts, places, rule, config, reasons), 1):
             chosen[place] = (rule.weight, rank)
     made["reason"] = reasons
     return chosen
@@ -308,7 +310,7 @@ def _by_problem(made: pd.DataFrame, passing: np.ndarray[Any, Any]) -> Iterator[n
 
 
 def _ranked(
-    made: pd.DataFrame,
+    texts: np.ndarray[Any, Any],
     places: np.ndarray[Any, Any],
     rule: Keep,
     config: FilterConfig,
@@ -316,8 +318,7 @@ def _ranked(
 ) -> list[int]:
     """What is kept of one problem, in order; near-duplicates and what is beyond the best get their reason."""
     kept: list[int] = []
-    shingles: list[frozenset[str]] = []
-    texts = made["text"].to_numpy(dtype=object)
+    shingles: list[frozenset[tuple[str, ...]]] = []
     for place in places:
         if rule.best is not None and len(kept) >= rule.best:
             reasons[place] = (
@@ -325,7 +326,7 @@ def _ranked(
             )
             continue
         own = _shingles(texts[place])
-        if any(_alike(own, other) >= config.near_duplicate for other in shingles):
+        if any(_alike(own, other, config.near_duplicate) for other in reversed(shingles)):
             reasons[place] = "nearly the same as a kept one"
             continue
         kept.append(int(place))
@@ -333,17 +334,21 @@ def _ranked(
     return kept
 
 
-def _shingles(text: str) -> frozenset[str]:
+def _shingles(text: str) -> frozenset[tuple[str, ...]]:
     """A text's sequences of three words, in lower case; a shorter text is one sequence."""
     words = _WORD.findall(text.lower())
     if len(words) < _SHINGLE:
-        return frozenset((" ".join(words),))
-    return frozenset(map(" ".join, zip(words, words[1:], words[2:], strict=False)))
+        return frozenset((tuple(words),))
+    return frozenset(zip(words, words[1:], words[2:], strict=False))
 
 
-def _alike(first: frozenset[str], second: frozenset[str]) -> float:
-    """Jaccard's share of what two have in common."""
-    return len(first & second) / len(first | second)
+def _alike(first: frozenset[tuple[str, ...]], second: frozenset[tuple[str, ...]], share: float) -> bool:
+    """Whether Jaccard's share of what two have in common is at least `share`."""
+    few, many = sorted((len(first), len(second)))
+    if few < share * many:  # then even the whole smaller one would not be enough
+        return False
+    common = len(first & second)
+    return common >= share * (few + many - common)
 
 
 def _rehearse(made: pd.DataFrame, chosen: dict[int, tuple[float, int]], share: float, seed: int) -> None:
