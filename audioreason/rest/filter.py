@@ -205,7 +205,7 @@ def _gates(
     made: pd.DataFrame, answered: np.ndarray[Any, Any], right: np.ndarray[Any, Any], config: FilterConfig
 ) -> np.ndarray[Any, Any]:
     """Why a candidate cannot be learned from whatever its zone; empty if it can."""
-    reasons = made["outcome"].map(_GATES).fillna("").to_numpy(dtype=object)
+    reasons = made["outcome"].map(_GATES).fillna("").to_numpy(dtype=object, copy=True)
     reasons[answered & ~right & (reasons == "")] = _GATES["wrong"]
     reasons[~answered] = _GATES["server_error"]
     if config.cues:
@@ -238,7 +238,7 @@ def _problems(
         config.zones.of(good, of) if of else "unsolved"
         for good, of in zip(table["k"], table["n"], strict=True)
     ]
-    table["counts"] = _counts(table, silent)
+    table["counts"] = np.array(_counts(table, silent), dtype=bool)
     guessed: dict[tuple[int, int], dict[Name, float]] = {}
     shares = []
     for choices, of, zone in zip(table["n_choices"], table["n"], table["zone"], strict=True):
@@ -272,7 +272,7 @@ def _texts(table: pd.DataFrame, column: str) -> list[str | None]:
 
 def _chosen(made: pd.DataFrame, config: FilterConfig, seed: int) -> dict[int, tuple[float, int]]:
     """Position -> (weight, rank) of what the rules keep; the others get their reason."""
-    reasons = made["reason"].to_numpy(dtype=object)
+    reasons = made["reason"].to_numpy(dtype=object, copy=True)
     zones = made["zone"].to_numpy(dtype=object)
     passing = reasons == ""
     rules = {zone: config.rule(zone) for zone in NAMES}
