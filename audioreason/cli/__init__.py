@@ -1,7 +1,8 @@
 """Every page's action as a command. Contents: `evaluating` (eval), `running` (runs, score, show, import,
 export), `comparing` (compare, paper, stability, contribution), `reviewing` (errors, annotate), `prompting`
 (prompts), `optimizing` (optimize), `datasets` (data, soundcheck), `system` (lab, serve, doctor), `training`
-(teach, train, merge), `resting` (rest), `working` (jobs), `clustering` (cluster), `challenging` (submit, rubrics).
+(teach, train, merge), `resting` (rest), `working` (jobs), `clustering` (cluster), `challenging` (submit,
+rubrics).
 
 Commands import what they need when they run, so that `audioreason --help` answers at once.
 """

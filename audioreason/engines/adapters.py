@@ -175,8 +175,8 @@ def without_lora(model: Any) -> Iterator[None]:
     def switch(on: bool) -> None:
         for layer in linear:
             layer.enable_adapters(on)
-        for layer in experts:
-            layer.adapted = on
+        for adapted in experts:
+            adapted.adapted = on
 
     switch(False)
     try:

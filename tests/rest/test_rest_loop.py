@@ -1,0 +1,245 @@
+"""The loop: every phase in its order, on from where it stopped, a sentence for what cannot be learned."""
+
+from __future__ import annotations
+
+import json
+from collections import namedtuple
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rest_lab import BASE, StopAfter, build_items, build_tiny, half_right, serving, settings
+
+from audioreason.errors import LabError, RestError, WorkspaceError
+from audioreason.items import load_dataset
+from audioreason.rest.config import RestConfig, make_config, read_config
+from audioreason.rest.loop import next_step, run, stop_rule
+from audioreason.rest.record import (
+    Round,
+    list_experiments,
+    read_candidates,
+    read_experiment,
+    read_problems,
+    round_folder,
+)
+from audioreason.runs import Prediction, load_record, run_folder
+from audioreason.runs.storage import merged_predictions
+from audioreason.workspace import FileLock, Workspace
+from tests.servers import FakeServer, Text
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """One for all tests, because the guard's fingerprints take a while; each has an experiment of its own."""
+    made = Workspace.open(tmp_path_factory.mktemp("lab"))
+    build_items(made)
+    return made
+
+
+@pytest.fixture
+def server(workspace: Workspace) -> Iterator[FakeServer]:
+    items = load_dataset(workspace, "tiny").items
+    gold = {item.question: item.answer for item in items}
+    wrong = {item.question: next(c for c in item.choices if c != item.answer) for item in items}
+    with FakeServer(half_right(gold, wrong), check_model=False) as running:
+        yield running
+
+
+def answers(workspace: Workspace, run_id: str) -> list[Prediction]:
+    return sorted(merged_predictions(run_folder(workspace, run_id), []), key=lambda one: one.key)
+
+
+def result(workspace: Workspace, name: str) -> tuple[object, ...]:
+    """What must be the same however often it was interrupted."""
+    found = read_experiment(workspace, name)
+    last = found.rounds[-1]
+    candidates = read_candidates(workspace, name, 1)
+    assert candidates is not None
+    adapter = workspace.adapters / last.adapter / "adapter_model.safetensors"
+    return (
+        candidates.to_csv(),
+        (round_folder(workspace, name, 1) / "training.jsonl").read_bytes(),
+        adapter.read_bytes(),
+        last.forgetting,
+        last.training,
+        [[(p.key, p.content, p.seed) for p in answers(workspace, run)] for run in last.evaluations.values()],
+    )
+
+
+def test_a_round_leaves_runs_candidates_an_adapter_and_evaluations_with_every_prompt(
+    workspace: Workspace, server: FakeServer, model: Path
+) -> None:
+    served: list[tuple[str, str, str]] = []
+    found = run(workspace, settings(model), serve=serving(server, served))
+    assert found.state == "finished" and [one.number for one in found.rounds] == [0, 1]
+    base, last = found.rounds
+    assert served == [(BASE, "", BASE), (BASE, "exp-r1", "exp-r1")]
+    assert set(last.evaluations) == set(base.evaluations) == {"baseline", "structured-reasoning"}
+    assert load_record(workspace, last.generate).kind == "candidates"
+    assert {load_record(workspace, each).kind for each in last.evaluations.values()} == {"eval"}
+    record = load_record(workspace, last.evaluations["baseline"])
+    assert record.endpoint is not None and record.endpoint.model == "exp-r1"
+    candidates, problems = read_candidates(workspace, "exp", 1), read_problems(workspace, "exp", 1)
+    assert candidates is not None and problems is not None
+    assert len(candidates) == 16 and len(problems) == 4
+    lines = (round_folder(workspace, "exp", 1) / "training.jsonl").read_text().splitlines()
+    assert len(lines) == last.training == int(candidates["kept"].sum()) > 0
+    assert all(json.loads(line)["dataset"] == "tiny" for line in lines)
+    assert [one.state for one in list_experiments(workspace) if one.id == "exp"] == ["finished"]
+    asked = len(server.requests)
+    assert run(workspace, settings(model), serve=serving(server), resume=True) == found
+    assert len(server.requests) == asked
+
+
+def test_stopped_anywhere_and_resumed_it_comes_to_the_same(
+    workspace: Workspace, server: FakeServer, model: Path
+) -> None:
+    whole, parts = settings(model, name="whole"), settings(model, name="parts")
+    run(workspace, whole, serve=serving(server))
+    run(workspace, parts, serve=serving(server), only=(0, "evaluate"))
+    calls, state = 0, "stopped"
+    while state != "finished":
+        calls += 1
+        watch = StopAfter(2 + 3 * calls)
+        state = run(workspace, parts, serve=serving(server), resume=True, progress=watch).state
+    assert calls > 2
+    assert result(workspace, "parts") == result(workspace, "whole")
+
+
+def test_the_next_round_trains_on_the_merged_model_and_a_full_disk_at_the_merge_loses_nothing(
+    workspace: Workspace, server: FakeServer, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = settings(model, name="two", rounds=2, eval_prompts=["baseline"])
+    usage = namedtuple("usage", "total used free")
+    with monkeypatch.context() as patch:
+        patch.setattr("audioreason.train.merge.shutil.disk_usage", lambda path: usage(1, 1, 0))
+        with pytest.raises(WorkspaceError, match="GB free") as caught:
+            run(workspace, config, serve=serving(server))
+    assert "rest run two --resume" in caught.value.hint
+    stopped = read_experiment(workspace, "two")
+    assert stopped.state == "stopped" and stopped.rounds[-1].phase == "train"
+    adapter = (workspace.adapters / "two-r1" / "adapter_model.safetensors").read_bytes()
+
+    served: list[tuple[str, str, str]] = []
+    found = run(workspace, config, serve=serving(server, served), resume=True)
+    assert found.state == "finished"
+    assert (workspace.adapters / "two-r1" / "adapter_model.safetensors").read_bytes() == adapter
+    assert served == [("two-r1", "", "two-r1"), ("two-r1", "two-r2", "two-r2")]
+    assert found.rounds[2].origin == "two-r1"
+
+
+@pytest.mark.parametrize(("given", "words"), [("nothing", "ever right"), ("everything", "always right")])
+def test_nothing_to_learn_from_ends_the_experiment_with_a_sentence(
+    workspace: Workspace, server: FakeServer, model: Path, given: str, words: str
+) -> None:
+    usual = server.reply
+    assert callable(usual)
+    if given == "nothing":
+        server.reply = Text("ANSWER: none of these at all")
+    else:
+        server.reply = lambda request: usual(
+            type(request)(request.number, {**request.body, "seed": 0}, request.headers, request.in_flight)
+        )
+    found = run(workspace, settings(model, name=given, eval_prompts=["baseline"]), serve=serving(server))
+    assert found.state == "finished" and words in found.stop and "Nothing was trained" in found.stop
+    assert not (workspace.adapters / f"{given}-r1").exists()
+    assert read_candidates(workspace, given, 1) is not None
+
+
+def test_a_server_that_goes_away_stops_the_round_and_resuming_asks_for_the_rest(
+    workspace: Workspace, server: FakeServer, model: Path
+) -> None:
+    config = settings(model, name="gone", eval_prompts=["baseline"])
+    run(workspace, config, serve=serving(server), only=(0, "evaluate"))
+    done = len(server.requests)
+    with FakeServer(server.reply, check_model=False) as dying:
+
+        def leave(request: object) -> object:
+            if dying.requests and len(dying.requests) >= 7:
+                dying._loop.call_soon_threadsafe(dying._stop.set)
+            return server.reply(request)  # type: ignore[operator]
+
+        dying.reply = leave  # type: ignore[assignment]
+        with pytest.raises(LabError) as caught:
+            run(workspace, config, serve=serving(dying), resume=True)
+    assert "rest run gone --resume" in caught.value.hint
+    stopped = read_experiment(workspace, "gone")
+    assert stopped.state == "stopped" and len(stopped.rounds) == 1  # nothing is chosen from half the answers
+    found = run(workspace, config, serve=serving(server), resume=True)
+    assert found.state == "finished"
+    assert len(server.requests) - done < 16 + 4  # what the first server answered is not asked again
+
+
+def test_a_name_that_is_taken_is_refused_before_anything_is_asked(
+    workspace: Workspace, server: FakeServer, model: Path
+) -> None:
+    (workspace.adapters / "taken-r1").mkdir(parents=True)
+    with pytest.raises(RestError, match="an adapter taken-r1 already"):
+        run(workspace, settings(model, name="taken"), serve=serving(server))
+    assert not server.requests and not (workspace.rest / "taken").exists()
+
+
+def test_other_settings_a_second_loop_and_a_phase_out_of_turn_are_refused(
+    workspace: Workspace, server: FakeServer, model: Path
+) -> None:
+    config = settings(model, name="turn", eval_prompts=["baseline"])
+    with pytest.raises(RestError, match="The next phase of turn is evaluate of round 0, not train of 1"):
+        run(workspace, config, serve=serving(server), only=(1, "train"))
+    run(workspace, config, serve=serving(server), resume=True, only=(0, "evaluate"))
+    with pytest.raises(RestError, match="There is an experiment turn already"):
+        run(workspace, config, serve=serving(server))
+    with pytest.raises(RestError, match="samples was 4 and is now 5"):
+        run(workspace, config.model_copy(update={"samples": 5}), serve=serving(server), resume=True)
+    lock = FileLock(workspace.rest / "turn" / "lock")
+    assert lock.acquire()
+    with pytest.raises(RestError, match="being worked on"):
+        run(workspace, config, serve=serving(server), resume=True)
+    lock.release()
+
+
+def test_what_is_next_follows_from_the_records() -> None:
+    def step(config: RestConfig, *rounds: Round) -> object:
+        return next_step(config, rounds)
+
+    base = Round(number=0, phase="evaluate", over=True)
+    two = RestConfig(rounds=2)
+    assert step(two) == (0, "evaluate") and step(two, base) == (1, "generate")
+    assert step(two, base, Round(number=1, phase="train")) == (1, "merge")
+    assert step(two.model_copy(update={"start": "base"}), base, Round(number=1, phase="train")) == (
+        1,
+        "evaluate",
+    )
+    over = Round(number=1, phase="evaluate", over=True)
+    assert step(two, base, over) == (2, "generate")
+    assert step(two, base, over.model_copy(update={"stop": "It forgets."})) is None
+    assert step(two, base, over, Round(number=2, phase="train")) == (2, "evaluate")
+
+
+def test_the_stop_rule_asks_for_more_than_luck() -> None:
+    config = RestConfig(stop_forgetting=0.05)
+    assert stop_rule(config, 1, 30, 200).startswith("Stopped after round 1: 30 of 200")
+    assert stop_rule(config, 1, 1, 10) == ""
+    assert stop_rule(config, 3, 200, 200) == ""  # it ends there anyway
+
+
+def test_settings_that_are_wrong_are_named(tmp_path: Path) -> None:
+    with pytest.raises(RestError, match=r"no setting epoch\..*Did you mean epochs"):
+        make_config({"epoch": 2})
+    with pytest.raises(RestError, match="samples"):
+        make_config({"samples": 0})
+    with pytest.raises(RestError, match="no preset papers"):
+        make_config({"preset": "papers"})
+    path = tmp_path / "rest.yaml"
+    path.write_text("name: one\nrounds: 2\nlearning_rates: [1e-5, 2e-6]\n")
+    found = read_config(path)
+    assert (found.name, found.rounds, found.learning_rate(5), found.samples) == ("one", 2, 2e-6, 16)
+    path.write_text("rounds: [")
+    with pytest.raises(RestError, match="cannot be read"):
+        read_config(path)
+    paper = make_config({})
+    assert [paper.learning_rate(number) for number in (1, 2, 3)] == [2e-5, 1e-5, 5e-6]
