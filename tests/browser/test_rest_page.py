@@ -30,6 +30,7 @@ def test_rounds_stand_side_by_side_and_the_head_of_one_leads_to_its_zones(page: 
     expect(accuracy).to_contain_text("66.7%")  # 8 of 12 for the base
     expect(accuracy).to_contain_text("75.0%")  # 9 of 12 after the round
     expect(page.get_by_text("every difference may be noise")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="fake-listener")).to_be_visible()  # no rerun is to come
     ledger.get_by_role("columnheader", name=re.compile("Round 1")).click()
     expect(page).to_have_url(re.compile("round=1"))
     page.get_by_role("radio", name="Zones").click()
