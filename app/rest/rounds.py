@@ -87,10 +87,7 @@ def _candidate_lines(found: Experiment, figures: list[Figures | None]) -> list[L
             "The share that a model which hears nothing would put into this zone.",
         ),
     ]
-    training = [
-        Figure() if one.training is None else Figure(thousands(one.training), one.training_words)
-        for one in found.rounds
-    ]
+    training = [Figure() if one.training is None else Figure(thousands(one.training)) for one in found.rounds]
     lines.append(Line("Training samples", [*training, Figure(thousands(PAPER.training), "unexplained")]))
     return lines
 
@@ -220,7 +217,7 @@ def _counted(figures: Figures) -> str:
         return ""
     return (
         f"{figures.counted:,} of {figures.problems:,} problems count: the others have fewer than four "
-        "choices, got no answer, or are of groups where hearing does not beat silence."
+        "choices, got no answer, or, by a silent control, need no hearing."
     )
 
 

@@ -48,7 +48,9 @@ class Round:
     `learning` is the folder in adapters/ that a training writes its metrics to, before there is an `adapter`.
     `evaluations` are run ids by prompt, `seconds` and `tokens` by phase; `training` counts samples, and is
     None before the filter. `forgetting` is the share of items that the base gets right and this round does
-    not. `override` is the reason for letting benchmark items train it, "" without one.
+    not. `control` is False where no silent control told which groups need the sound; `supervision` names
+    what the filter knew beside the answers. `override` is the reason for letting benchmark items train it,
+    "" without one.
     """
 
     number: int
@@ -67,6 +69,8 @@ class Round:
     forgetting: Share | None = None
     override: str = ""
     recipe: Mapping[str, str] = field(default_factory=dict)
+    control: bool = True
+    supervision: str = ""
     notes: tuple[str, ...] = ()
 
     @property
@@ -167,6 +171,8 @@ def _round(found: record.Experiment, one: record.Round) -> Round:
         forgetting=forgetting,
         override=one.override,
         recipe=one.recipe,
+        control=not str(one.summary.get("control", "")).startswith("none"),
+        supervision=str(one.summary.get("extra_supervision", "")),
         notes=tuple(one.notes),
     )
 
@@ -211,6 +217,13 @@ def warnings(found: Experiment, figures: Mapping[int, Figures], scores: list[Sco
                 " that benchmark says nothing."
             )
         said += one.notes
+        if not one.control:
+            said.append(
+                f"No silent control stands behind {one.name}: every problem with four choices counts, even"
+                " where its question alone gives the answer away."
+            )
+        if one.supervision:
+            said.append(f"The filter of {one.name} used extra supervision: {one.supervision}.")
         if (here := figures.get(one.number)) is not None:
             said += _about_zones(one, here, found) + _about_lengths(one, here, before)
             before = here

@@ -9,11 +9,11 @@ import json
 import shutil
 from datetime import UTC, datetime, timedelta
 
-import pandas as pd
-
 from audioreason.inference.endpoint import Sampling
 from audioreason.items import Item, load_dataset
 from audioreason.items.splits import split_of
+from audioreason.progress import Quiet
+from audioreason.rest.choosing import choose
 from audioreason.rest.config import RestConfig
 from audioreason.rest.record import (
     Round,
@@ -21,14 +21,11 @@ from audioreason.rest.record import (
     evaluation_run,
     experiment_folder,
     generate_run,
-    round_folder,
     write_config,
     write_round,
 )
 from audioreason.runs import (
-    Catalog,
     EndpointRef,
-    Filter,
     Prediction,
     PromptRef,
     RunRecord,
@@ -135,7 +132,7 @@ def write_experiment(workspace: Workspace) -> None:
             seconds={"evaluate": 12.0},
         ),
     )
-    kept = _write_tables(workspace)
+    chosen = choose(workspace, config, 1, Quiet())
     write_round(
         workspace,
         EXPERIMENT,
@@ -149,7 +146,9 @@ def write_experiment(workspace: Workspace) -> None:
             generate=generate_run(EXPERIMENT, 1),
             evaluations={PROMPT: after},
             seconds={"generate": 115.0, "filter": 0.1, "train": 61.0, "evaluate": 12.0},
-            training=kept,
+            training=chosen.examples,
+            training_words=chosen.words,
+            summary=chosen.summary,
             forgetting=(len(BASE_RIGHT - ROUND_RIGHT), len(BASE_RIGHT)),
         ),
     )
@@ -157,68 +156,6 @@ def write_experiment(workspace: Workspace) -> None:
     metrics.parent.mkdir(parents=True)
     rows = [{"step": step, "loss": 2 / step, "grad_norm": 1.0, "lr": 2e-5} for step in range(1, 21)]
     metrics.write_text("".join(f"{json.dumps(row)}\n" for row in [*rows, {"step": 20, "held_out_loss": 0.3}]))
-
-
-def _write_tables(workspace: Workspace) -> int:
-    catalog = Catalog(workspace)
-    rows = catalog.predictions(Filter(runs=(generate_run(EXPERIMENT, 1),)), limit=1_000).rows
-    catalog.close()
-    rows["strict"] = rows["strict"].astype("boolean").mask(rows["outcome"] == "server_error")
-    group = rows.groupby("item_id", sort=False)
-    problems = pd.DataFrame(
-        {"k": group["strict"].sum().astype(int), "n": group["strict"].count(), "n_choices": 4}
-    ).reset_index()
-    kind = rows.drop_duplicates("item_id").set_index("item_id")
-    for name in ("subcategory", "layer"):
-        problems[name] = problems["item_id"].map(kind[name])
-    share = problems["k"] / problems["n"]
-    problems["zone"] = [
-        "unsolved"
-        if s == 0
-        else "mastered"
-        if s == 1
-        else "challenging"
-        if s <= 0.25
-        else "learning"
-        if s <= 0.75
-        else "almost_mastered"
-        for s in share
-    ]
-    problems["counts"], problems["errors"] = True, SAMPLES - problems["n"]
-    by = problems.set_index("item_id")
-    candidates = rows[["item_id", "sample", "strict", "choice"]].assign(
-        k_right=rows["item_id"].map(by["k"]),
-        n=rows["item_id"].map(by["n"]),
-        zone=rows["item_id"].map(by["zone"]),
-        tokens=rows["completion_tokens"],
-        chars=rows["answer_chars"],
-    )
-    good = candidates["strict"].fillna(False) & candidates["zone"].isin(["learning"])
-    good &= rows["outcome"] == "correct"
-    candidates["kept"] = good.astype(bool)
-    candidates["reason"] = [
-        ""
-        if kept
-        else "no answer"
-        if pd.isna(right)
-        else "looped"
-        if outcome == "looped"
-        else "wrong answer"
-        if not right
-        else "its zone is left out"
-        for kept, right, outcome in zip(
-            candidates["kept"], candidates["strict"], rows["outcome"], strict=True
-        )
-    ]
-    candidates["weight"] = candidates["kept"].map({True: 1.5})
-    candidates["rank"] = (
-        candidates["tokens"].where(candidates["kept"]).groupby(candidates["item_id"]).rank("first")
-    )
-    folder = round_folder(workspace, EXPERIMENT, 1)
-    folder.mkdir(parents=True)
-    problems.to_parquet(folder / "problems.parquet")
-    candidates.to_parquet(folder / "candidates.parquet")
-    return int(candidates["kept"].sum())
 
 
 def remove_experiment(workspace: Workspace) -> None:

@@ -24,7 +24,7 @@ def test_rounds_stand_side_by_side_and_the_head_of_one_leads_to_its_zones(page: 
     page.goto(lab.address("rest", rest=EXPERIMENT, round="0"), wait_until="domcontentloaded")
     ledger = page.locator(".ledger")
     expect(ledger).to_contain_text("66,448", timeout=60_000)  # as published
-    expect(ledger.get_by_role("row").filter(has_text="Candidates")).to_contain_text("96")
+    expect(ledger.get_by_role("row").filter(has_text=re.compile("^Candidates"))).to_contain_text("96")
     expect(ledger.get_by_role("row").filter(has_text="by guessing alone")).to_contain_text("%")
     accuracy = ledger.get_by_role("row").filter(has_text=PROMPT)
     expect(accuracy).to_contain_text("66.7%")  # 8 of 12 for the base

@@ -127,6 +127,8 @@ def test_collapse_forgetting_overrides_and_losses_are_said_in_words() -> None:
     assert "reasoning collapse" in said(Round(1, "done", True), made((10, 5, 70, 10, 5), kept_tokens=40.0))
     assert "it forgets" in said(Round(1, "done", True, forgetting=share(30, 200)), good)
     assert "forgets" not in said(Round(1, "done", True, forgetting=share(1, 200)), good)
+    assert "No silent control" in said(Round(1, "done", True, control=False), good)
+    assert "extra supervision: cues" in said(Round(1, "done", True, supervision="cues"), good)
     assert "says nothing" in said(Round(1, "done", True, override="for a test"), good)
     worse = Difference(-0.04, -0.07, -0.01, 0.01, 500, 400)
     score = Score("direct", 1, "x-r1-eval-direct", 500, 0.6, 0.55, 0.65, True, worse)
