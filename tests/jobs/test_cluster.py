@@ -212,7 +212,7 @@ def test_a_wrong_token_and_a_wrong_address_are_one_sentence(
     [
         ("", "No cluster is named"),
         ("ray://127.0.0.1:10001", "is not the address"),
-        (f"http://127.0.0.1:{closed_port()}", "cannot be reached"),
+        ("http://127.0.0.1:1", "cannot be reached"),
     ],
 )
 def test_a_cluster_that_is_not_there_is_one_sentence_and_leaves_nothing(
