@@ -252,7 +252,7 @@ def lineage(found: Experiment) -> None:
             lines.append(f"**Base** {plain(one.model)}")
             continue
         origin = f":gray[from {plain(one.origin)}]" if one.origin else ""
-        made = plain(one.adapter) if one.adapter else ":gray[nothing trained yet]"
+        made = plain(one.adapter) if one.adapter else ":gray[nothing trained yet,]"
         lines.append(f":gray[→] **{plain(one.name)}** {made} {origin}".rstrip())
         if one.override:
             lines.append(

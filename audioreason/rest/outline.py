@@ -231,7 +231,7 @@ def warnings(found: Experiment, figures: Mapping[int, Figures], scores: list[Sco
             rate = one.forgetting
             said.append(
                 f"{one.name} gets {rate.k:,} of {rate.n:,} items wrong that the base got right"
-                f" ({100 * rate.low:.1f} to {100 * rate.high:.1f}%): it forgets."
+                f" ({100 * rate.low:.1f} to {100 * rate.high:.1f}%): it forgets, or they were never firm."
             )
     said += _about_scores(scores)
     if found.stop:

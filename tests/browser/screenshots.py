@@ -23,6 +23,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from audioreason.items import load_dataset
 from audioreason.items.splits import split_items
 from audioreason.jobs import actions
+from audioreason.jobs.kinds import find_kind
 from audioreason.jobs.watch import list_jobs
 from audioreason.optimize.record import list_optimizations
 from audioreason.workspace import Workspace
@@ -36,11 +37,22 @@ SHOWN = ("pair_count", 2)  # family and difficulty of the item in the pictures
 
 def fill(workspace: Workspace, limit: int | None) -> None:
     """Runs of some prompts on the explore half of Soundcheck by the embedded model, which a job serves."""
+    practise(workspace)  # first, so that the newest runs are those of the prompts
     actions.submit(workspace, "serve", {"name": SERVED})
     wait_for(lambda: any(view.ready for view in list_jobs(workspace)), 120)
     settings = {"splits": ["explore"], "endpoints": [SERVED], "limit": limit}
     matrix = actions.submit(workspace, "evaluate", settings | {"prompts": list(PROMPTS)})
     assert actions.wait_until_over(workspace, matrix, 1_800)
+
+
+def practise(workspace: Workspace) -> None:
+    """One round of self-training on items made for it, as small as the preset for a laptop."""
+    items = actions.submit(workspace, "soundcheck_generate", {"n": 60, "name": "soundcheck-train"})
+    assert actions.wait_until_over(workspace, items, 600)
+    preset = find_kind("rest").presets["pocket: one round on this machine"]
+    settings = dict(preset) | {"name": "pocket", "dataset": "soundcheck-train", "eval_split": "explore"}
+    round_one = actions.submit(workspace, "rest", settings)
+    assert actions.wait_until_over(workspace, round_one, 1_800)
 
 
 def keep_busy(workspace: Workspace, limit: int | None) -> str:
@@ -148,6 +160,8 @@ def views(url: str, workspace: Workspace, limit: int | None) -> dict[str, tuple[
         "errors-triage": (f"{url}/errors?view=Triage&outcome=wrong", nothing),
         "compare": (f"{url}/compare?runs={','.join(runs[:4])}", nothing),
         "launch": (f"{url}/launch", nothing),
+        "rest": (f"{url}/rest", nothing),
+        "rest-candidates": (f"{url}/rest?view=Candidates&kept=rejected", nothing),
         # a search needs a model that writes: its picture is of a workspace that has one
         **({"optimize": (f"{url}/optimize", nothing)} if list_optimizations(workspace) else {}),
         "settings": (f"{url}/settings", try_embedded),
