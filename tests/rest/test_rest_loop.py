@@ -154,7 +154,7 @@ def test_nothing_to_learn_from_ends_the_experiment_with_a_sentence(
 def test_a_server_that_goes_away_stops_the_round_and_resuming_asks_for_the_rest(
     workspace: Workspace, server: FakeServer, model: Path
 ) -> None:
-    config = settings(model, name="gone", eval_prompts=["baseline"])
+    config = settings(model, name="gone", eval_prompts=["baseline"], concurrency=1)  # one after the other
     run(workspace, config, serve=serving(server), only=(0, "evaluate"))
     done = len(server.requests)
     with FakeServer(server.reply, check_model=False) as dying:
