@@ -8,7 +8,6 @@ wrong only a person can say: the dataset is for training, and says who invented 
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from collections import Counter
@@ -23,6 +22,7 @@ import orjson
 
 from audioreason.acquire.links import link
 from audioreason.acquire.mapping import FREE
+from audioreason.answers import last_object
 from audioreason.errors import ItemError, RunError
 from audioreason.inference.endpoint import Endpoint, Sampling
 from audioreason.inference.messages import Messages, build_messages
@@ -161,18 +161,10 @@ def check_choices(gold: str, wrong: Sequence[str], count: int) -> str:
 
 
 def read_proposal(reply: str | None) -> list[str] | None:
-    """The wrong answers in a reply: its last JSON object with a list `wrong`; None if there is none."""
-    text = (reply or "").rpartition("</think>")[2]
-    decoder = json.JSONDecoder()
-    for start in range(len(text) - 1, -1, -1):
-        if text[start] == "{":
-            try:
-                value, _ = decoder.raw_decode(text, start)
-            except ValueError:
-                continue
-            wrong = value.get("wrong")
-            if isinstance(wrong, list) and all(isinstance(one, str | int | float) for one in wrong):
-                return [str(one).strip() for one in wrong]
+    """The wrong answers in a reply: the list `wrong` of its last JSON object; None if there is none."""
+    wrong = last_object(reply, "wrong")
+    if isinstance(wrong, list) and all(isinstance(one, str | int | float) for one in wrong):
+        return [str(one).strip() for one in wrong]
     return None
 
 

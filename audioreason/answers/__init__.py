@@ -4,6 +4,7 @@
 `score` puts them together. Knows nothing about runs or items beyond their choices.
 """
 
+from audioreason.answers.objects import last_object
 from audioreason.answers.official import official_match
 from audioreason.answers.parse import SECTIONS, Parsed, RawResponse, is_looped, parse, split_sections
 from audioreason.answers.resolve import Resolution, normalise, resolve
@@ -19,6 +20,7 @@ __all__ = [
     "Resolution",
     "Score",
     "is_looped",
+    "last_object",
     "normalise",
     "official_match",
     "parse",

@@ -13,7 +13,6 @@ text alone: whether a model truly heard what it claims is not in its power to sa
 from __future__ import annotations
 
 import hashlib
-import json
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from typing import Any
 
 import orjson
 
-from audioreason.answers import RawResponse, parse
+from audioreason.answers import RawResponse, last_object, parse
 from audioreason.errors import EndpointError, RunError
 from audioreason.inference.endpoint import Endpoint, Sampling
 from audioreason.inference.probe import ready_endpoint
@@ -255,19 +254,10 @@ def middle(values: Sequence[float]) -> float:
 
 
 def read_points(reply: str | None, count: int) -> tuple[int, ...] | None:
-    """The points in a reply: its last JSON object with `count` zeros and ones; None if there is none."""
-    text = (reply or "").rpartition("</think>")[2]
-    decoder = json.JSONDecoder()
-    for start in range(len(text) - 1, -1, -1):
-        if text[start] != "{":
-            continue
-        try:
-            value, _ = decoder.raw_decode(text, start)
-        except ValueError:
-            continue
-        points = value.get("points")
-        if isinstance(points, list) and len(points) == count and all(point in (0, 1) for point in points):
-            return tuple(int(point) for point in points)
+    """The points in a reply: `count` zeros and ones in its last JSON object; None if there are none."""
+    points = last_object(reply, "points")
+    if isinstance(points, list) and len(points) == count and all(point in (0, 1) for point in points):
+        return tuple(int(point) for point in points)
     return None
 
 
