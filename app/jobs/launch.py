@@ -16,7 +16,13 @@ from audioreason.errors import LabError
 from audioreason.jobs.actions import duplicate, plan, submit
 from audioreason.jobs.kinds import Kind, Plan, list_kinds
 
+_ORDER = ("evaluate", "optimize", "rest", "train", "merge", "serve", "soundcheck_generate", "download")
 _LIGHTS = {"ok": "green", "warn": "orange", "fail": "red"}
+
+
+def _place(kind: Kind) -> int:
+    """Where a kind stands: the daily ones first, a researcher's own last."""
+    return _ORDER.index(kind.name) if kind.name in _ORDER else len(_ORDER)
 
 
 def choose_kind() -> Kind:
@@ -24,7 +30,7 @@ def choose_kind() -> Kind:
 
     The address may say it: `?from=JOB`, or `?kind=NAME` with `&preset=NAME`.
     """
-    kinds = {kind.name: kind for kind in list_kinds()}
+    kinds = {kind.name: kind for kind in sorted(list_kinds(), key=_place)}
     source = st.query_params.pop("from", None)
     wanted, preset = st.query_params.pop("kind", None), st.query_params.pop("preset", "")
     if source is not None:
