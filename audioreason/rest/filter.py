@@ -7,8 +7,8 @@ denominator. Every candidate stays in the table with its reason.
 
 Published presets: "paper" learns from the zone of 26 to 75% alone; "code" is what its program does (all of
 challenging x 1.0, the best three of learning x 1.5, the best one of almost mastered x 0.5). Neither explains
-the 4,361 samples reported from 889 problems of the learning zone: all right ones there would be some 7,100,
-the best three 2,667 at most.
+the 4,361 samples reported from 889 problems of the learning zone: the best three of each are 2,667 at most,
+and all right ones some 7,100 if half of the samples are right there, which was not published.
 
 Pure; knows nothing about files, prompts or training.
 """
@@ -173,20 +173,23 @@ def select(
         seed: draws the problems of a zone's share and those that are rehearsed.
 
     Raises:
-        RestError: if the cue gate is on and nobody looked for cues.
+        RestError: if the cue gate is on and nobody looked for cues, or a candidate answers no problem.
     """
     if config.cues and "mentions" not in candidates:
         raise RestError("The cue gate needs a dataset that knows its cues.", "Leave `cues` out.")
     made = candidates.copy()
     answered = made["strict"].notna().to_numpy()
     right = made["strict"].fillna(False).to_numpy(dtype=bool)
+    if strangers := set(made["item_id"]) - set(problems["item_id"]):
+        raise RestError(f"The candidates answer {min(strangers)}, which is none of the problems.")
     made["reason"] = _gates(made, answered, right, config)
+    passing = (made["reason"] == "").to_numpy()
     table = _problems(made, problems, answered, right, config, silent)
     known = table.set_index("item_id")
     for column, source in (("k_right", "k"), ("n", "n"), ("zone", "zone")):
         made[column] = made["item_id"].map(known[source])
     chosen = _chosen(made, config, seed)
-    _rehearse(made, chosen, rehearsal, seed)
+    _rehearse(made, chosen, passing, rehearsal, seed)
     kept = np.zeros(len(made), dtype=bool)
     weight, rank = np.zeros(len(made)), np.zeros(len(made), dtype=int)
     for place, (rule_weight, rule_rank) in chosen.items():
@@ -351,14 +354,19 @@ def _alike(first: frozenset[tuple[str, ...]], second: frozenset[tuple[str, ...]]
     return common >= share * (few + many - common)
 
 
-def _rehearse(made: pd.DataFrame, chosen: dict[int, tuple[float, int]], share: float, seed: int) -> None:
-    """Add the shortest right candidate of some mastered problems, so that they are not forgotten."""
+def _rehearse(
+    made: pd.DataFrame,
+    chosen: dict[int, tuple[float, int]],
+    passing: np.ndarray[Any, Any],
+    share: float,
+    seed: int,
+) -> None:
+    """Add the shortest candidate that passes the gates of some mastered problems, against forgetting."""
     wanted = round(share * len(chosen))
     if not wanted:
         return
     taken = set(made["item_id"].iloc[list(chosen)])
-    right = made["strict"].fillna(False).to_numpy(dtype=bool) & (made["outcome"] == "correct").to_numpy()
-    able = right & (made["zone"] == "mastered").to_numpy() & ~made["item_id"].isin(taken).to_numpy()
+    able = passing & (made["zone"] == "mastered").to_numpy() & ~made["item_id"].isin(taken).to_numpy()
     first = [int(places[0]) for places in _by_problem(made, able)]
     for place in sorted(random.Random(f"{seed}/rehearsal").sample(first, min(wanted, len(first)))):
         chosen[place] = (1.0, 1)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 Name = Literal["unsolved", "challenging", "learning", "almost_mastered", "mastered"]
 NAMES: tuple[Name, ...] = get_args(Name)
 FEWEST_CHOICES = 4  # of a problem that counts
-_SURE = 1.645  # one-sided 95% of the normal distribution
+FEWEST_PROBLEMS = 8  # of a group that may be said to need its clips
+_SURE = 0.95
 
 
 class Zones(BaseModel):
@@ -88,7 +89,8 @@ def heard_groups(
 
     Returns:
         By group: True if the mean difference over its problems is above 0 with 95% confidence (one-sided,
-        normal); False too where fewer than two problems can be compared.
+        Student's t); False too where fewer than `FEWEST_PROBLEMS` can be compared, because so few clear
+        that bar by luck too often.
     """
     pairs: dict[str, list[float]] = {}
     for with_clip, without, group in zip(heard, silent, groups, strict=True):
@@ -114,8 +116,10 @@ def drift(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
 
 def _above_zero(differences: Sequence[float]) -> bool:
     count = len(differences)
-    if count < 2:
+    if count < FEWEST_PROBLEMS:
         return False
+    from scipy import special
+
     mean = math.fsum(differences) / count
     variance = math.fsum((one - mean) ** 2 for one in differences) / (count - 1)
-    return mean > _SURE * math.sqrt(variance / count)
+    return mean > float(special.stdtrit(count - 1, _SURE)) * math.sqrt(variance / count)

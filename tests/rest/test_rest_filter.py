@@ -90,16 +90,20 @@ def test_gates_keep_out_what_is_right_but_badly_said_and_near_duplicates() -> No
 
 
 def test_only_groups_where_hearing_beats_silence_count() -> None:
-    heard = heard_groups([0.9, 0.8, 0.7, 0.5, 0.5], [0.2, 0.3, 0.1, 0.5, None], ["a", "a", "a", "b", "b"])
-    assert heard == {"a": True, "b": False}
-    candidates, problems = tables({f"p{n}": of(12) for n in range(4)})
-    silent = {f"p{n}": 0.25 for n in range(4)}
+    beats = heard_groups(
+        [0.9, 0.7] * 4 + [0.5] * 8 + [1.0] * 3,
+        [0.2, 0.1] * 4 + [0.5] * 8 + [0.0] * 3,
+        ["a"] * 8 + ["b"] * 8 + ["c"] * 3,
+    )
+    assert beats == {"a": True, "b": False, "c": False}  # three problems say nothing
+    candidates, problems = tables({f"p{n}": of(12) for n in range(8)})
+    silent = {f"p{n}": 0.25 for n in range(8)}
     assert select(candidates, problems, PRESETS["paper"], silent=silent).problems["counts"].all()
     deaf = dict.fromkeys(silent, 0.75)
     made = select(candidates, problems, PRESETS["paper"], silent=deaf)
     assert not made.problems["counts"].any() and made.summary["control"] == "silent control"
-    two = tables({"p": of(8)}, choices=3)
-    assert not select(*two, PRESETS["paper"]).problems["counts"].any()
+    three = tables({"p": of(8)}, choices=3)
+    assert not select(*three, PRESETS["paper"]).problems["counts"].any()
 
 
 def test_rehearsal_adds_mastered_problems_the_same_for_the_same_seed() -> None:
@@ -111,6 +115,19 @@ def test_rehearsal_adds_mastered_problems_the_same_for_the_same_seed() -> None:
         picks.append(sorted(kept.loc[kept["zone"] == "mastered", "item_id"]))
         assert (kept["zone"] == "mastered").sum() == 4  # half of eight
     assert picks[0] == picks[1] != picks[2]
+
+
+def test_rehearsal_passes_the_same_gates() -> None:
+    candidates, problems = tables({"half": of(8)} | {f"easy{n}": of(16) for n in range(6)})
+    candidates["mentions"] = candidates["item_id"] == "half"
+    made = select(candidates, problems, filter_config("paper", {"cues": True}), rehearsal=1.0).candidates
+    assert set(made.loc[made["kept"], "item_id"]) == {"half"}
+
+
+def test_a_candidate_without_its_problem_is_named() -> None:
+    candidates, problems = tables({"a": of(8), "b": of(8)})
+    with pytest.raises(RestError, match="answer b, which is none"):
+        select(candidates, problems[:1], PRESETS["paper"])
 
 
 @pytest.mark.parametrize(("right", "kept"), [({"a": of(0)}, 0), ({"a": of(16)}, 0), ({}, 0)])
