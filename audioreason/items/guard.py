@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -37,6 +38,8 @@ Reason = Literal["id", "source", "audio"]
 _SR = 8000  # Hz, what fingerprints are made of
 _BATCH = 64  # clips between two looks at `should_stop`
 _NAMED = 3  # items that an error names
+# numpy reads a header with `ast`, which CPython 3.11 may break when two threads do so at once
+_loading = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -245,7 +248,8 @@ def _fingerprint(cache: Path | None, digest: str, path: Path) -> NDArray[np.int8
     """A benchmark clip's fingerprint, from the cache or made; None if the clip cannot be decoded."""
     stored = cache / "fingerprints" / f"{digest}.{VERSION}.npy" if cache else None
     if stored is not None and stored.is_file():
-        frames: NDArray[np.int8] = np.load(stored, allow_pickle=False)
+        with _loading:
+            frames: NDArray[np.int8] = np.load(stored, allow_pickle=False)
         return frames
     try:
         frames = fingerprint(read_clip(path, _SR), _SR)

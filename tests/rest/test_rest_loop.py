@@ -96,6 +96,7 @@ def test_a_round_leaves_runs_candidates_an_adapter_and_evaluations_with_every_pr
     assert len(server.requests) == asked
 
 
+@pytest.mark.slow
 def test_stopped_anywhere_and_resumed_it_comes_to_the_same(
     workspace: Workspace, server: FakeServer, model: Path
 ) -> None:
@@ -151,6 +152,7 @@ def test_nothing_to_learn_from_ends_the_experiment_with_a_sentence(
     assert read_candidates(workspace, given, 1) is not None
 
 
+@pytest.mark.slow
 def test_a_server_that_goes_away_stops_the_round_and_resuming_asks_for_the_rest(
     workspace: Workspace, server: FakeServer, model: Path
 ) -> None:
