@@ -261,7 +261,7 @@ def _both(
 
     clips = {item.id: _clip(dataset, item) for item in dataset.items}
     heard = model.predictions(prompt, dataset.items, clips, samples, seed)
-    nothing = {name: np.zeros_like(clip) for name, clip in clips.items()}
+    nothing = {name: np.broadcast_to(np.float32(0), clip.shape) for name, clip in clips.items()}  # no memory
     control = model.predictions(prompt, dataset.items, nothing, silent, seed + 50)
     right = _right(control, dataset, prompt)
     return heard, {name: sum(marks) / len(marks) for name, marks in right.items()}
