@@ -86,7 +86,9 @@ def evaluate(
     min_p: Annotated[float | None, typer.Option(min=0, max=1)] = None,
     repetition_penalty: Annotated[float | None, typer.Option()] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 10_000,
-    concurrency: Annotated[int, typer.Option(min=1, help="Most requests in flight.")] = 64,
+    concurrency: Annotated[
+        int, typer.Option(min=1, help="Most predictions in flight, of all requests together.")
+    ] = 64,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N items.")] = None,
     items: Annotated[
         str | None, typer.Option(help="Only these items: ids with commas, or a file with one a line.")

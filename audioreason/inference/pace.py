@@ -1,4 +1,4 @@
-"""How many requests to have in flight: fewer when the server has too much to do, more while that helps.
+"""How many samples to have in flight: fewer when the server has too much to do, more while that helps.
 
 Additive increase, multiplicative decrease (Chiu and Jain 1989, as in TCP): doubling at first, halving on a
 429, a 503 or a timeout, a little more per round after that. It climbs only while more in flight means more
@@ -10,21 +10,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _FIRST = 32  # in flight at the start: a vLLM or an engine queues that without harm
-_SMALLEST_ROUND = 8  # completions: fewer say too little about latency
+_SMALLEST_ROUND = 8  # requests: fewer say too little about latency
 _WIDER, _MORE = 1.2, 1.05  # a round 20% wider that gets less than 5% more done has hit the server's ceiling
 _HOLD_ROUNDS = 8  # rounds to stay at a ceiling before trying again
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """When a request was sent (seconds on the caller's clock) and how many were in flight with it."""
+    """When a request was sent (seconds on the caller's clock), how many samples were in flight then, its own
+    among them, and how many of them were its own."""
 
     at: float
     in_flight: int
+    samples: int = 1
 
 
 class Pace:
-    """The limit on requests in flight, between 1 and `most`, and a moment before which nothing is sent."""
+    """The limit on samples in flight, between 1 and `most`, and a moment before which nothing is sent."""
 
     def __init__(self, most: int) -> None:
         self.most = max(1, most)
@@ -38,14 +40,15 @@ class Pace:
 
     @property
     def limit(self) -> int:
-        """Requests allowed in flight now."""
+        """Samples allowed in flight now."""
         return int(self._limit)
 
     def succeeded(self, sent: Sent, seconds: float, tokens: int) -> None:
         """A request took `seconds` and produced `tokens` (0 if the server does not count)."""
         if self._hold == 0:
-            self._limit = min(self.most, self._limit + (1.0 if self._doubling else self._step / self._limit))
-        self._round.add(sent.in_flight, seconds, tokens)
+            more = 1.0 if self._doubling else self._step / self._limit
+            self._limit = min(self.most, self._limit + more * sent.samples)
+        self._round.add(sent, seconds, tokens)
         if self._round.complete:
             self._finish_round()
 
@@ -85,26 +88,28 @@ class _Round:
     """What was seen over about one round trip of everything that was in flight when it began."""
 
     def __init__(self, limit: int) -> None:
-        self._enough = max(_SMALLEST_ROUND, limit)
+        self._enough = limit
+        self._requests = 0
         self._count = 0
         self._in_flight = 0
         self._seconds = 0.0
         self._tokens = 0
 
-    def add(self, in_flight: int, seconds: float, tokens: int) -> None:
-        self._count += 1
-        self._in_flight += in_flight
-        self._seconds += seconds
+    def add(self, sent: Sent, seconds: float, tokens: int) -> None:
+        self._requests += 1
+        self._count += sent.samples
+        self._in_flight += sent.in_flight * sent.samples
+        self._seconds += seconds * sent.samples
         self._tokens += tokens
 
     @property
     def complete(self) -> bool:
         """Whether as much was seen as was in flight at its beginning."""
-        return self._count >= self._enough
+        return self._count >= self._enough and self._requests >= _SMALLEST_ROUND
 
     @property
     def width(self) -> float:
-        """Mean number in flight."""
+        """Mean number of samples in flight."""
         return self._in_flight / self._count
 
     @property

@@ -1,6 +1,6 @@
 """The batch road: many requests to one endpoint, as fast as it likes, and one record for each sample.
 
-Retries what may succeed later, adapts how many requests are in flight (`pace`), stops when asked, and hands
+Retries what may succeed later, adapts how many samples are in flight (`pace`), stops when asked, and hands
 every outcome to `on_record` as it comes: an answer, or the fault that took its place. Knows nothing about
 items, prompts or files; a record that was not handed over was not made, and can be asked for again.
 """
@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from audioreason.errors import LabError
 from audioreason.inference.client import Answer, Client, Timeouts
@@ -50,7 +51,7 @@ class Retries:
 class BatchSummary:
     """What a batch came to, in samples. `stopped`: somebody asked for it.
 
-    `gave_up` is a sentence if the server only kept us waiting; `widest` the most requests in flight.
+    `gave_up` is a sentence if the server only kept us waiting; `widest` the most samples in flight.
     """
 
     answered: int
@@ -80,8 +81,9 @@ def run_batch(
     """Send every request and call `on_record` once per sample, in the order in which they complete.
 
     Runs its own event loop in the calling thread, and calls `on_record` there. `concurrency` is the most
-    that is ever in flight. `total` and `already` count samples (with those of an earlier, interrupted run)
-    for `progress`; a stop asked for there leaves what was not finished unrecorded.
+    samples ever in flight, which is what a server generates at once: a request for `n` counts as n, and goes
+    out alone where n is more than may be in flight. `total` and `already` count samples (with those of an
+    earlier, interrupted run) for `progress`; a stop asked for there leaves what was not finished unrecorded.
 
     Raises:
         Fault: if the endpoint names no model and its list of models cannot be had.
@@ -124,9 +126,10 @@ class _Batch:
         self._pace = pace
         self._retries = retries
         self._exhausted = False
-        self._again: deque[_Work] = deque()  # have waited long enough
+        self._again: deque[_Work] = deque()  # have waited long enough, or for room
         self._waiting: set[_Work] = set()  # wait before another try
         self._tasks: set[asyncio.Task[None]] = set()
+        self._in_flight = 0  # samples that the tasks ask for
         self._alarm_set = False
         self._stopping = False
         self._gave_up: Fault | None = None
@@ -181,7 +184,7 @@ class _Batch:
     def _report_metrics(self, seconds: float) -> None:
         self.progress.metrics(
             (count := self._answered + self._failed),
-            in_flight=len(self._tasks),
+            in_flight=self._in_flight,
             limit=self._pace.limit,
             per_second=count / seconds,
             tokens_per_second=self._tokens / seconds,
@@ -199,13 +202,17 @@ class _Batch:
         try:
             if self._gave_up is not None:
                 self._record_the_rest(self._gave_up)
-            while not self._stopping and len(self._tasks) < self._pace.limit and not self._blocked():
+            while not self._stopping and self._in_flight < self._pace.limit and not self._blocked():
                 work = self._next()
                 if work is None:
                     break
+                if self._in_flight and self._in_flight + work.request.n > self._pace.limit:
+                    self._again.appendleft(work)  # until there is room for all of it
+                    break
+                self._in_flight += work.request.n
                 task = self._loop.create_task(self._attempt(work))
                 self._tasks.add(task)
-                task.add_done_callback(self._ended)
+                task.add_done_callback(partial(self._ended, work))
         except Exception as error:  # noqa: BLE001 - raised again in the caller's thread
             self._end(error)
         if not self._tasks and (
@@ -236,8 +243,9 @@ class _Batch:
         self._alarm_set = False  # the server may have asked for more since; then `_pump` sets another alarm
         self._pump()
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, work: _Work, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._in_flight -= work.request.n
         if not task.cancelled() and (error := task.exception()) is not None:
             self._end(error)
         if not self._done.done():
@@ -246,8 +254,8 @@ class _Batch:
     async def _attempt(self, work: _Work) -> None:
         request = work.request
         work.tries += 1
-        self._widest = max(self._widest, len(self._tasks))
-        sent = Sent(self._loop.time(), len(self._tasks))
+        self._widest = max(self._widest, self._in_flight)
+        sent = Sent(self._loop.time(), self._in_flight, request.n)
         try:
             messages = request.messages() if callable(request.messages) else request.messages
             answer = await self._client.answer(messages, self._sampling, request.seed, request.n)
@@ -330,12 +338,18 @@ class _Batch:
         for work in (*self._again, *self._waiting):
             if work.timer is not None:
                 work.timer.cancel()
-            last = work.fault or fault
-            self._record_failure(work, last.kind, str(last), 0.0)
+            if work.tries:
+                last = work.fault or fault
+                self._record_failure(work, last.kind, str(last), 0.0)
+            else:
+                self._record_unsent(work, fault)
         self._again.clear()
         self._waiting.clear()
         while (unsent := self._next()) is not None:
-            self._record_failure(unsent, "not_sent", f"Not sent, because before it: {fault}", 0.0)
+            self._record_unsent(unsent, fault)
+
+    def _record_unsent(self, work: _Work, fault: Fault) -> None:
+        self._record_failure(work, "not_sent", f"Not sent, because before it: {fault}", 0.0)
 
     def _record_failure(
         self, work: _Work, kind: str, message: str, seconds: float, came: Collection[int] = ()

@@ -236,7 +236,11 @@ class RestConfig(BaseModel):
         json_schema_extra={"unit": "rounds"},
     )
     concurrency: int = Field(
-        default=64, ge=1, title="Requests in flight, at most", json_schema_extra=_ADVANCED
+        default=256,
+        ge=1,
+        title="Candidates in flight, at most",
+        description="Of all requests together; the runner finds by itself how many the server bears.",
+        json_schema_extra=_ADVANCED,
     )
     per_request: int = Field(
         default=4,

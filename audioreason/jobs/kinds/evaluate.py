@@ -123,8 +123,8 @@ class EvaluateSpec(BaseModel):
     concurrency: int = Field(
         default=64,
         ge=1,
-        title="Requests in flight, at most",
-        description="The runner finds by itself how many the server bears.",
+        title="Predictions in flight, at most",
+        description="Of all requests together; the runner finds by itself how many the server bears.",
         json_schema_extra={"advanced": True},
     )
     allow_missing_audio: bool = Field(
