@@ -109,6 +109,7 @@ def evaluate(
     else:
         if run_id is not None:
             check_free(workspace, run_id)
+        sampling = sampling.fitted()
         chosen = choose_items(dataset, split, item_ids)[:limit]
         items = _as_asked(chosen, permutation, ablation)
     rendered = {item.id: render_for(prompt, item) for item in items}

@@ -53,6 +53,32 @@ def test_one_a_request_is_written_as_before() -> None:
     assert Sampling.model_validate({"samples": 6}) == plain
 
 
+def test_no_more_a_request_than_can_be_asked_for() -> None:
+    assert FOURS.fitted() == FOURS
+    assert FOURS.requests == 2
+    assert FOURS.model_copy(update={"samples": 3}).fitted().per_request == 3
+    greedy = FOURS.model_copy(update={"temperature": 0.0})
+    assert (greedy.fitted().per_request, greedy.requests) == (1, 6)
+
+
+def test_the_plan_of_a_job_counts_requests(workspace: Workspace, tiny_dataset: TinyDataset) -> None:
+    from audioreason.jobs.kinds.evaluate import EvaluateSpec, plan
+
+    tiny_dataset(n=2)
+    spec = EvaluateSpec(dataset="tiny", samples=6, per_request=4, temperature=0.9, seeds=[0, 1])
+    assert plan(spec, workspace).requests == 8
+    assert plan(spec.model_copy(update={"temperature": 0.0}), workspace).requests == 24
+
+
+def test_greedy_answers_are_asked_for_one_by_one(
+    workspace: Workspace, tiny_dataset: TinyDataset, server: FakeServer
+) -> None:
+    greedy = FOURS.model_copy(update={"temperature": 0.0})
+    record = evaluate(workspace, tiny_dataset(n=1), PROMPT, server.endpoint, greedy, run_id="greedy")
+    assert record.sampling and record.sampling.per_request == 1
+    assert [body.get("n", 1) for body in server.bodies] == [1] * 6
+
+
 def test_a_clip_is_sent_once_for_a_group(
     workspace: Workspace, tiny_dataset: TinyDataset, server: FakeServer
 ) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from audioreason.cli.output import Json, either, emit_json, interval, percent, remark, terminal_progress
 from audioreason.cli.running import print_report
-from audioreason.errors import EndpointError
+from audioreason.errors import EndpointError, RunError
 from audioreason.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -80,6 +80,12 @@ def evaluate(
         str | None, typer.Option(help="Model name at the endpoint (default: its first).")
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Predictions per item.")] = 1,
+    per_request: Annotated[
+        int,
+        typer.Option(
+            min=1, max=128, help="Predictions of an item that one request asks for: its clip is sent once."
+        ),
+    ] = 1,
     temperature: Annotated[float, typer.Option(min=0, max=10, help="0 is greedy.")] = 0.1,
     top_p: Annotated[float | None, typer.Option(help="Default: the server's, like those below.")] = None,
     top_k: Annotated[int | None, typer.Option(min=-1)] = None,
@@ -128,6 +134,7 @@ def evaluate(
     else:
         template = load_prompt(prompt, [workspace.prompts])
     sampling = _sampling(given)
+    _check_groups(context, sampling, stored)
     data = load_dataset(workspace, given["dataset"])
     # an engine takes seconds to start: a wrong name should not wait for it
     choose_items(data, None if given["split"] == "full" else given["split"], given["item_ids"])
@@ -221,6 +228,24 @@ def _sampling(given: dict[str, Any]) -> Sampling:
         first = error.errors()[0]
         option = str(first["loc"][0]).replace("_", "-")
         raise typer.BadParameter(f"{first['msg']}.", param_hint=f"--{option}") from error
+
+
+def _check_groups(context: typer.Context, sampling: Sampling, stored: RunRecord | None) -> None:
+    """Say where a run cannot be asked in the groups that were typed.
+
+    Raises:
+        RunError: if it began in others: its seeds depend on them.
+    """
+    if not _typed(context, "per_request"):
+        return
+    if stored is None and sampling.per_request > 1 and sampling.temperature == 0:
+        remark("At temperature 0 every prediction is the same: each request asks for one.")
+    begun = stored.sampling.per_request if stored and stored.sampling else 1
+    if stored is not None and sampling.fitted().per_request != begun:
+        raise RunError(
+            f"The run {stored.run_id} began with {begun} predictions a request, and its seeds depend on it.",
+            "Leave --per-request out.",
+        )
 
 
 def _prompt_of(stored: PromptRef) -> Prompt:

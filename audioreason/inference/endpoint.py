@@ -141,6 +141,19 @@ class Sampling(BaseModel):
             del written["per_request"]
         return written
 
+    def fitted(self) -> Sampling:
+        """With no more a request than can be asked for: what an item has, and one where answers are greedy.
+
+        Greedy answers would be the same, and vLLM refuses several at temperature 0.
+        """
+        most = self.samples if self.temperature > 0 else 1
+        return self.model_copy(update={"per_request": most}) if self.per_request > most else self
+
+    @property
+    def requests(self) -> int:
+        """Requests for each item."""
+        return -(-self.samples // self.fitted().per_request)
+
     def body(self) -> dict[str, float | int]:
         """The request's sampling fields. vLLM reads top_k, min_p and repetition_penalty at the top level.
 

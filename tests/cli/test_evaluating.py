@@ -82,6 +82,22 @@ def test_chosen_items_are_asked_about_alone_and_a_resume_remembers_them(
         assert ids[0] in program(*ask[:-1], "other", "--items", f"{ids[0]}x", status=1).stderr
 
 
+def test_several_predictions_of_an_item_are_asked_for_in_one_request(
+    program: Program, tiny_dataset: TinyDataset
+) -> None:
+    tiny_dataset(n=2)
+    with FakeServer(Text("ANSWER: one")) as server:
+        ask = ("eval", "--dataset", "tiny", "--samples", "5", "--per-request", "3", "--run-id", "threes")
+        program(*ask, "--endpoint", server.base_url, "--temperature", "0.9")
+        assert sorted(body.get("n", 1) for body in chats(server)) == [2, 2, 3, 3]
+        again = ("eval", "--run-id", "threes", "--resume")
+        refused = program(*again, "--per-request", "2", status=1)
+        assert "began with 3 predictions a request" in refused.stderr
+        greedy = program(*ask[:-1], "greedy", "--endpoint", server.base_url, "--temperature", "0")
+        assert "each request asks for one" in greedy.stderr
+        assert len(chats(server)) == 4 + 10
+
+
 def test_a_taken_run_id_fails_before_an_engine_is_started(
     program: Program, tiny_dataset: TinyDataset
 ) -> None:

@@ -73,6 +73,14 @@ class EvaluateSpec(BaseModel):
         json_schema_extra={"widget": "integers"},
     )
     samples: int = Field(default=1, ge=1, title="Samples", description="Predictions for each item.")
+    per_request: int = Field(
+        default=1,
+        ge=1,
+        le=128,
+        title="Predictions a request",
+        description="Of one item; its clip is sent once for them. At temperature 0 always one.",
+        json_schema_extra={"advanced": True},
+    )
     clips: list[Clips] = Field(
         default=["real"],
         min_length=1,
@@ -255,7 +263,7 @@ def plan(spec: EvaluateSpec, workspace: Workspace) -> Plan:
     expected = expect(workspace, prompts, whom, per_run)
     return Plan(
         items=sum(counts),
-        requests=per_run * len(prompts) * len(endpoints),
+        requests=per_run // spec.samples * _sampling(spec).requests * len(prompts) * len(endpoints),
         tokens=expected.tokens,
         seconds=expected.seconds,
         basis=expected.basis,
@@ -326,15 +334,7 @@ def _prompt(spec: EvaluateSpec, workspace: Workspace, run_id: str) -> Prompt:
 def _sampling(spec: EvaluateSpec) -> Sampling:
     from audioreason.inference.endpoint import Sampling
 
-    return Sampling(
-        temperature=spec.temperature,
-        top_p=spec.top_p,
-        top_k=spec.top_k,
-        min_p=spec.min_p,
-        repetition_penalty=spec.repetition_penalty,
-        max_tokens=spec.max_tokens,
-        samples=spec.samples,
-    )
+    return Sampling(**{name: getattr(spec, name) for name in Sampling.model_fields})
 
 
 @contextlib.contextmanager
