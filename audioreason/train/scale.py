@@ -5,9 +5,8 @@
     python -m audioreason.train.scale merge --out DIR     base and adapter in real files of full width and few
                                                           layers: merged, and the logits compared
 
-Each prints one JSON object and writes it to DIR. Nothing is downloaded: every weight is drawn from a seed
-that is its name, so the same model can be made again at any time. `--tiny` runs everything on a CPU in
-seconds, which the tests do. Knows nothing about real data.
+Each prints one JSON object and writes it to DIR. Nothing is downloaded: weights are random (`_scale_model`).
+`--tiny` runs everything on a CPU in seconds, which the tests do. Knows nothing about real data.
 """
 
 from __future__ import annotations
@@ -17,11 +16,9 @@ import gc
 import json
 import math
 import time
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import torch
@@ -35,11 +32,11 @@ from audioreason.engines.adapters import (
     read_adapter,
     save_adapter,
 )
-from audioreason.engines.features import audio_token_count, frame_count, log_mel_batch
 from audioreason.engines.launch import pocket_folder
 from audioreason.engines.pocket import PocketShape, pocket_config
 from audioreason.engines.tokens import ChatTokenizer
-from audioreason.engines.weights import Shards, assemble, empty_thinker, load_frozen
+from audioreason.engines.weights import Shards, assemble, load_frozen
+from audioreason.train._scale_model import FULL, TINY, Heard, RandomWeights, random_rows
 from audioreason.train.data import Order, Prepared, Row
 from audioreason.train.forward import AnswerLoss, collate
 from audioreason.train.loop import Run, learn, make_optimizer, recompute
@@ -48,94 +45,8 @@ from audioreason.train.preflight import estimate
 from audioreason.train.recipe import Recipe
 from audioreason.train.state import Standing, load_state, save_state
 
-FULL = PocketShape(
-    vocab=152_064, hidden=2048, layers=48, heads=32, kv_heads=4, head_dim=128, experts=128,
-    experts_per_token=8, expert_width=768, audio_width=1280, audio_layers=32, audio_heads=20,
-    audio_feedforward=5120, downsample=480, context=65_536,
-)  # fmt: skip
-TINY = PocketShape(
-    vocab=1024, hidden=64, layers=2, heads=4, kv_heads=2, head_dim=16, experts=16, experts_per_token=4,
-    expert_width=64, audio_width=32, audio_layers=2, audio_heads=2, audio_feedforward=64, downsample=8,
-    context=8192,
-)  # fmt: skip
 _PADDED = 4096  # what the original experiments padded every sample to
 _CLIP_SECONDS = 10
-
-
-class RandomWeights:
-    """Weights by name, each drawn from a seed that is its name; `__call__` is what `assemble` reads from.
-
-    Args:
-        config: sizes, as config.json has them.
-        device: where they are drawn.
-        dtype: what they become.
-    """
-
-    def __init__(self, config: dict[str, Any], device: str, dtype: torch.dtype) -> None:
-        self._device = device
-        self._dtype = dtype
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        for name, parameter in empty_thinker(config).named_parameters():
-            stem, _, kind = name.rpartition(".")
-            if not stem.endswith(".mlp.experts"):
-                self.shapes[name] = tuple(parameter.shape)
-                continue
-            experts, out, inside = parameter.shape
-            parts = ("gate_proj", "up_proj") if kind == "gate_up_proj" else ("down_proj",)
-            for part in parts:
-                for expert in range(experts):
-                    self.shapes[f"{stem}.{expert}.{part}.weight"] = (out // len(parts), inside)
-
-    def __call__(self, name: str) -> torch.Tensor:
-        """The weight: ones for norms, else normal with a spread that keeps the signal's size."""
-        shape = self.shapes[name]
-        if len(shape) == 1:
-            kind = torch.zeros if name.endswith("bias") else torch.ones
-            return kind(shape, dtype=self._dtype, device=self._device)
-        generator = torch.Generator(self._device).manual_seed(zlib.crc32(name.encode()))
-        drawn = torch.randn(shape, generator=generator, device=self._device, dtype=torch.float32)
-        spread = 0.02 if "embed" in name or "lm_head" in name else 1 / math.sqrt(math.prod(shape[1:]))
-        return (drawn * spread).to(self._dtype)
-
-
-class _Heard:
-    """`Hearing` for random clips: embeddings made once by the model's own tower."""
-
-    def __init__(self, model: Any, clips: int, seconds: float) -> None:
-        self._model = model
-        self.clips: list[Any] = []
-        self.embeddings = []
-        generator = torch.Generator().manual_seed(0)
-        for _ in range(clips):
-            samples = (torch.randn(int(16_000 * seconds), generator=generator) * 0.1).numpy()
-            self.clips.append(samples)
-            self.embeddings.append(self.hear(len(self.clips) - 1).cpu())
-
-    def hear(self, clip: int) -> torch.Tensor:
-        """Hear a clip again: its embeddings (tokens, hidden), where the model is."""
-        with torch.no_grad():
-            features, frames = log_mel_batch([self.clips[clip]], str(self._model.device))
-            heard, counts = thinker.hear(self._model.audio_tower, features, frames)
-        kept: torch.Tensor = heard[0, : counts[0]].to(self._model.dtype)
-        return kept
-
-    def get(self, row: Row) -> torch.Tensor:
-        """The embeddings of a row's clip."""
-        return self.embeddings[int(row.clip_hash)]
-
-
-def random_rows(count: int, length: int, seconds: float, pad: int) -> list[Row]:
-    """Rows of `length` tokens around a clip; answers repeat a few words, so that something can be learned."""
-    audio = audio_token_count(frame_count(int(16_000 * seconds)))
-    random = Random(0)
-    rows = []
-    for number in range(count):
-        prefix = max(audio + 8, length * 4 // 7)
-        prompt = [random.randrange(500) for _ in range(prefix - audio)]
-        answer = [random.randrange(40) for _ in range(length - prefix)]
-        ids = (*prompt[:4], *[pad] * audio, *prompt[4:], *answer)
-        rows.append(Row(ids, prefix, Path("clip"), str(number % 4), 1.0, str(number)))
-    return rows
 
 
 def measure_training(
@@ -168,7 +79,7 @@ def measure_training(
     }
     rows = tuple(random_rows(2 * batch, length, seconds, pad))
     accelerator = Accelerator(cpu=tiny)
-    heard = _Heard(model, 4, seconds)
+    heard = Heard(model, 4, seconds)
     _reset(tiny)
     found["before_gib"] = _peak(tiny)
     run = Run(
@@ -231,7 +142,7 @@ def measure_training(
     return found
 
 
-def _original(run: Run, heard: _Heard, row: Row, padded: int, tiny: bool) -> dict[str, float]:
+def _original(run: Run, heard: Heard, row: Row, padded: int, tiny: bool) -> dict[str, float]:
     """Samples a second of the original recipe on the same weights: one sample at a time, padded to a maximum,
     the clip heard again each time, and logits at every position, as transformers' own loss makes them.
 
@@ -243,13 +154,17 @@ def _original(run: Run, heard: _Heard, row: Row, padded: int, tiny: bool) -> dic
     labels = torch.full_like(ids, -100)
     labels[0, row.prefix : len(row.ids)] = ids[0, row.prefix : len(row.ids)]
 
-    def sample() -> None:
-        embedded = model.model.embed_tokens(ids).detach()
+    def hear() -> torch.Tensor:
+        embedded: torch.Tensor = model.model.embed_tokens(ids).detach()
         embedded[ids == pad] = heard.hear(int(row.clip_hash)).to(embedded.dtype)
-        states = model.model(inputs_embeds=embedded, use_cache=False).last_hidden_state
+        return embedded
+
+    def loss(states: torch.Tensor) -> Any:
         logits = model.lm_head(states).float()
-        loss: Any = torch.nn.functional.cross_entropy(logits[0, :-1], labels[0, 1:], ignore_index=-100)
-        loss.backward()
+        return torch.nn.functional.cross_entropy(logits[0, :-1], labels[0, 1:], ignore_index=-100)
+
+    def sample() -> None:
+        loss(model.model(inputs_embeds=hear(), use_cache=False).last_hidden_state).backward()
 
     def finish() -> None:
         torch.nn.utils.clip_grad_norm_(run.parameters, 1.0)
@@ -261,10 +176,20 @@ def _original(run: Run, heard: _Heard, row: Row, padded: int, tiny: bool) -> dic
     for _ in range(4):
         _timed(sample, alone, tiny)
         _timed(finish, steps, tiny)
+    hearing: list[float] = []
+    scoring: list[float] = []
+    states = torch.zeros(
+        1, padded, hear().shape[-1], device=ids.device, dtype=model.dtype, requires_grad=True
+    )
+    for _ in range(4):
+        _timed(hear, hearing, tiny)
+        _timed(lambda: loss(states).backward(), scoring, tiny)
     one, end = _median(alone[1:]), _median(steps[1:])
     count = 8
     return {
         "original_sample_seconds": one,
+        "of_it_hearing": _median(hearing[1:]),
+        "of_it_logits": _median(scoring[1:]),
         "optimizer_seconds": end,
         "original_each_samples_per_second": round(1 / (one + end), 4),
         "original_together_samples_per_second": round(count / (count * one + end), 4),
@@ -293,7 +218,7 @@ def measure_merging(shape: PocketShape, out: Path, rank: int, tiny: bool) -> dic
     recipe = Recipe(rank=rank, alpha=2.0 * rank)
     model = load_frozen(base, device, dtype, "nf4")
     rows = random_rows(2, 300 if not tiny else 60, 1, pad)
-    heard = _Heard(model, 4, 1)
+    heard = Heard(model, 4, 1)
     probe = collate(rows, [heard.get(row) for row in rows], shape.hidden).to(model.device)
     plain4 = _logits(model, probe, pad)
     add_lora(model, recipe.lora, dtype, seed=0)
