@@ -91,7 +91,7 @@ def test_a_clip_is_sent_once_for_a_group(
     for one in found:
         assert one.seed == group_seed(3, one.item_id, 0) + one.sample
         assert one.content == f"seed {one.seed}"
-        assert one.completion_tokens  # the server counted them together: a share by length
+        assert one.completion_tokens and one.tokens_estimated  # counted together: a share by length
     assert len({one.seed for one in found}) == 12
     threes = FOURS.model_copy(update={"per_request": 3})
     evaluate(workspace, data, PROMPT, server.endpoint, threes, run_id="threes", seed=3)

@@ -241,10 +241,16 @@ def print_report(report: dict[str, Any]) -> None:
         remark(f"\nstrict and official disagree on {len(report['disagreements'])} items (--json lists them).")
 
 
+def _tokens(count: int | None, estimated: bool) -> str:
+    """How long an answer was; "about" where the server counted it together with others."""
+    return "" if count is None else f", {'about ' if estimated else ''}{count:,} tokens"
+
+
 def _print_predictions(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         print(
             f"sample {row['sample']}: {row['outcome']}, choice {row['choice_text']!r} by rule {row['rule']}"
+            + _tokens(row["completion_tokens"], row["tokens_estimated"])
         )
         if row.get("reasoning"):
             print(f"\n<think>\n{plain(row['reasoning'])}\n</think>")

@@ -56,8 +56,8 @@ class Completion:
     Null content with everything in `reasoning` is an answer, not a fault: a model that never closed its
     thinking (FACTS, vLLM). Token counts come from the server, which counts the choices of a request together;
     `completion_tokens` of one of several is its own where the choice tells, as from vLLM and the lab's
-    engine, and elsewhere its share of the request's by length: sums are true, one alone may be a few percent
-    off. `index` is the choice's place; `seconds` is the whole request.
+    engine, and elsewhere its share of the request's by length (`tokens_estimated`): sums are true, one alone
+    may be a few percent off. `index` is the choice's place; `seconds` is the whole request.
     """
 
     content: str | None
@@ -67,6 +67,7 @@ class Completion:
     completion_tokens: int | None
     seconds: float
     index: int = 0
+    tokens_estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,10 +267,11 @@ def _read_answer(endpoint: Endpoint, data: bytes, seconds: float, n: int) -> Ans
         tokens = usage.get("completion_tokens")
         prompt_tokens = usage.get("prompt_tokens")
         messages = [read_message(choice["message"]) for choice in choices]
+        counts, shared = _tokens(choices, messages, tokens)
         completions = [
-            Completion(*message, choice.get("finish_reason"), prompt_tokens, count, seconds, index)
+            Completion(*message, choice.get("finish_reason"), prompt_tokens, count, seconds, index, shared)
             for message, choice, count, index in zip(
-                messages, choices, _tokens(choices, messages, tokens), _places(choices, n), strict=True
+                messages, choices, counts, _places(choices, n), strict=True
             )
         ]
     except (KeyError, TypeError, AttributeError) as error:
@@ -291,23 +293,23 @@ def _places(choices: list[Mapping[str, Any]], n: int) -> list[int]:
 
 def _tokens(
     choices: Sequence[Mapping[str, Any]], said: Sequence[tuple[str | None, str | None]], total: int | None
-) -> list[int | None]:
-    """Tokens of each choice: its own if it carries a count or its tokens, else its share by length.
+) -> tuple[list[int | None], bool]:
+    """Tokens of each choice: its own if it carries a count or its tokens, else (True) its share by length.
 
     Own ones must add up to the request's. Shares are whole and do (largest remainders).
     """
     own = [_own_tokens(choice) for choice in choices] if len(choices) > 1 else []
     if own and None not in own and total in (None, sum(count or 0 for count in own)):
-        return own
-    if total is None:
-        return [None] * len(choices)
+        return own, False
+    if total is None or len(choices) == 1:
+        return [total] * len(choices), False
     lengths = [1 + sum(len(text or "") for text in texts) for texts in said]  # the end mark is a token too
     exact = [total * length / sum(lengths) for length in lengths]
     shares = [int(share) for share in exact]
     by_remainder = sorted(range(len(exact)), key=lambda place: shares[place] - exact[place])
     for place in by_remainder[: total - sum(shares)]:
         shares[place] += 1
-    return list(shares)
+    return list(shares), True
 
 
 def _own_tokens(choice: Mapping[str, Any]) -> int | None:

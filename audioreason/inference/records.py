@@ -40,7 +40,8 @@ class RawRecord:
     """What became of one sample: what the server said, or (`error`, `error_kind`) why it said nothing.
 
     The fields are those of `predictions.jsonl`. `seconds` is the last attempt alone; `attempt` counts from 1
-    (0: never sent); `created` is UTC in ISO format. `error_kind` is a fault's kind, `not_sent` when the
+    (0: never sent); `created` is UTC in ISO format. `tokens_estimated`: `completion_tokens` is a share of what
+    the server counted for several choices together. `error_kind` is a fault's kind, `not_sent` when the
     server had been given up before, or `unbuildable` when the item's messages could not be built.
     """
 
@@ -54,6 +55,7 @@ class RawRecord:
     error_kind: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    tokens_estimated: bool = False
     seconds: float = 0.0
     created: str = ""
     attempt: int = 0

@@ -287,6 +287,7 @@ class _Batch:
                     finish_reason=completion.finish_reason,
                     prompt_tokens=completion.prompt_tokens,
                     completion_tokens=completion.completion_tokens,
+                    tokens_estimated=completion.tokens_estimated,
                     seconds=round(completion.seconds, 4),
                     created=_now(),
                     attempt=work.tries,

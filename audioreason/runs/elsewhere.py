@@ -190,6 +190,7 @@ def _sample(record: RunRecord, item: Item, prediction: Prediction, score: Scored
             "subcategory": item.subcategory,
             "clip": item.audio_path,
             "outcome": score.outcome,
+            "tokens_estimated": prediction.tokens_estimated,
         },
     }
     if prediction.error is not None:
@@ -248,6 +249,7 @@ def _inspect_prediction(name: str, sample: Mapping[str, Any]) -> Prediction:
         finish_reason=_STOPS.get(stop, stop),
         prompt_tokens=usage.get("input_tokens"),
         completion_tokens=usage.get("output_tokens"),
+        tokens_estimated=(sample.get("metadata") or {}).get("tokens_estimated") is True,
         seconds=output.get("time"),
         created=created,
     )

@@ -202,7 +202,7 @@ def _item(catalog: Catalog, folder: Path, item_id: str) -> Item:
         "items.parquet",
         item_id,
     )
-    return Item.model_validate(orjson.loads(row[0][0]))
+    return Item.model_validate(orjson.loads(row[0]["item"]))
 
 
 def _texts(catalog: Catalog, folder: Path, item_id: str, places: Mapping[int, int]) -> dict[int, Prediction]:
@@ -217,18 +217,24 @@ def _texts(catalog: Catalog, folder: Path, item_id: str, places: Mapping[int, in
                 if prediction is not None and prediction.key == (item_id, sample):
                     found[sample] = prediction
     if found.keys() != places.keys():
-        names = PREDICTIONS.names
-        sql = f"SELECT {', '.join(names)} FROM read_parquet($file) WHERE item_id = $item"  # noqa: S608
+        # those that the file has: an older one lacks what was not recorded yet
+        names = ", ".join(f"'{name}'" for name in PREDICTIONS.names)
+        sql = (
+            f"SELECT COLUMNS(lambda name: name IN ({names}))"  # noqa: S608 - our own names
+            " FROM read_parquet($file) WHERE item_id = $item"
+        )
         for row in _read(catalog, folder, sql, "predictions.parquet", item_id):
-            prediction = Prediction(**dict(zip(names, row, strict=True)))
+            prediction = Prediction(**row)
             found.setdefault(prediction.sample, prediction)
     return found
 
 
-def _read(catalog: Catalog, folder: Path, sql: str, name: str, item_id: str) -> list[tuple[Any, ...]]:
+def _read(catalog: Catalog, folder: Path, sql: str, name: str, item_id: str) -> list[dict[str, Any]]:
     path = folder / name
     try:
-        return catalog.cursor().execute(sql, {"file": str(path), "item": item_id}).fetchall()
+        cursor = catalog.cursor().execute(sql, {"file": str(path), "item": item_id})
+        names = [column[0] for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     except duckdb.Error as error:
         raise RunError(
             f"{path} cannot be read ({first_line(error)}).",

@@ -124,6 +124,8 @@ class Prediction:
 
     `error` is a sentence and `error_kind` a word; both are None when the server answered. `seconds` is the
     duration of the request, `created` the time of recording (ISO 8601, UTC), `attempt` counts from 1.
+    `tokens_estimated`: `completion_tokens` is a share, by length, of those of several predictions that the
+    server counted together; their sum is true. Files from before this was recorded lack it: False.
     """
 
     item_id: str
@@ -139,6 +141,7 @@ class Prediction:
     seconds: float | None = None
     created: str | None = None
     attempt: int = 1
+    tokens_estimated: bool = False
 
     @property
     def key(self) -> tuple[str, int]:

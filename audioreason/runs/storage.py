@@ -46,6 +46,7 @@ PREDICTIONS = pa.schema(
         ("seconds", pa.float64()),
         ("created", pa.string()),
         ("attempt", pa.int32()),
+        ("tokens_estimated", pa.bool_()),  # runs from before it was recorded have no such column
     ]
 )
 
@@ -134,7 +135,7 @@ def read_at(file: BinaryIO, offset: int) -> Prediction | None:
 
 
 def read_parquet(path: Path, columns: Iterable[str] | None = None) -> Iterator[dict[str, Any]]:
-    """The rows of a Parquet file, one at a time, without holding them all.
+    """The rows of a Parquet file, one at a time, without holding them all; without columns it does not have.
 
     Raises:
         RunError: if the file is not whole.

@@ -56,13 +56,15 @@ def test_n_samples_come_from_one_request() -> None:
         assert [completion.content for completion in completions] == ["same"] * 3
         counts = [completion.completion_tokens or 0 for completion in completions]
         assert max(counts) - min(counts) <= 1 and min(counts) > 0, "counted together, shared by length"
+        assert all(completion.tokens_estimated for completion in completions)
         assert [body["n"] for body in server.bodies] == [3]
 
 
 def test_each_of_several_choices_has_its_own_tokens_where_the_server_tells() -> None:
     words = ["one", "one two three four five six", "aaaaaaaaaaaaaaaaaaaa"]
     with FakeServer(Text("x", each=lambda i: words[i], tells=True)) as server:
-        assert [one.completion_tokens for one in ask(server.endpoint, n=3)] == [1, 6, 1]
+        own = [(one.completion_tokens, one.tokens_estimated) for one in ask(server.endpoint, n=3)]
+        assert own == [(1, False), (6, False), (1, False)]
         assert server.bodies[0]["return_token_ids"] is True
         ask(server.endpoint)
         assert "return_token_ids" not in server.bodies[1]
@@ -281,9 +283,9 @@ def test_proxy_is_not_used_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_tokens_that_were_counted_together_are_shared_by_length_and_add_up() -> None:
     said = [("a" * 99, None), (None, "b" * 199), ("", None)]
-    assert _tokens([{}, {}, {}], said, 100) == [33, 67, 0]
-    assert sum(share or 0 for share in _tokens([{}, {}, {}], said, 7)) == 7
+    assert _tokens([{}, {}, {}], said, 100) == ([33, 67, 0], True)
+    assert sum(share or 0 for share in _tokens([{}, {}, {}], said, 7)[0]) == 7
     own = [{"completion_tokens": 5}, {"completion_tokens": 9}, {"completion_tokens": 1}]
-    assert _tokens(own, said, 15) == [5, 9, 1]
-    assert _tokens([{}, {}, {}], said, None) == [None] * 3
-    assert _tokens([{}], said[:1], 12) == [12]
+    assert _tokens(own, said, 15) == ([5, 9, 1], False)
+    assert _tokens([{}, {}, {}], said, None) == ([None] * 3, False)
+    assert _tokens([{}], said[:1], 12) == ([12], False)
