@@ -40,7 +40,7 @@ class RawRecord:
     """What became of one sample: what the server said, or (`error`, `error_kind`) why it said nothing.
 
     The fields are those of `predictions.jsonl`. `seconds` is the last attempt alone; `attempt` counts from 1
-    (0: never sent); `created` is UTC in ISO format. `tokens_estimated`: `completion_tokens` is a share of what
+    (0: never sent); `created` is UTC, ISO format. `tokens_estimated`: `completion_tokens` is a share of what
     the server counted for several choices together. `error_kind` is a fault's kind, `not_sent` when the
     server had been given up before, or `unbuildable` when the item's messages could not be built.
     """
