@@ -301,11 +301,13 @@ def merge_adapter(model: Any, adapter: Path) -> torch.nn.Module:
             "An adapter needs peft, which is not installed.",
             'Install it with: pip install "audioreason[local]"',
         ) from error
+    from safetensors import SafetensorError
+
     try:
         merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise EngineError(
             f"The adapter {adapter} cannot be merged ({type(error).__name__}: {first_line(error)}).",
-            "Check that it was trained on this model.",
+            "Check that its files are whole and that it was trained on this model.",
         ) from error
     return merged.eval().requires_grad_(False)  # type: ignore[no-any-return]

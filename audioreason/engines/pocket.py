@@ -247,6 +247,7 @@ def load_model(folder: Path, device: str = "cpu", dtype: str = "float32") -> Any
         EngineError: if the folder is no such model, or its weights are missing or broken.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import Qwen3OmniMoeThinkerForConditionalGeneration
 
     read_config(folder)
@@ -259,7 +260,15 @@ def load_model(folder: Path, device: str = "cpu", dtype: str = "float32") -> Any
             use_safetensors=True,
             trust_remote_code=False,
         )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        RuntimeError,
+        LookupError,
+        AttributeError,
+        SafetensorError,
+    ) as error:
         raise EngineError(
             f"The weights in {folder} cannot be loaded ({type(error).__name__}: {first_line(error)}).",
             "Check that every file of the folder is complete.",

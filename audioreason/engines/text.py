@@ -225,7 +225,7 @@ def _load(folder: Path, device: str) -> tuple[Any, TextTokenizer]:
         raise EngineError(
             f"{folder} cannot be loaded ({first_line(error)}).", "A GGUF file needs: pip install gguf"
         ) from error
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except Exception as error:  # tokenizers raises nothing narrower for a broken file
         raise EngineError(
             f"The model in {folder} cannot be loaded ({type(error).__name__}: {first_line(error)}).",
             "Check that every file of the folder is complete.",

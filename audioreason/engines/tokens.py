@@ -104,17 +104,25 @@ class ChatTokenizer:
         """The tokenizer of a model folder, from `tokenizer.json`, else from `vocab.json` and `merges.txt`.
 
         Raises:
-            EngineError: if there is none.
+            EngineError: if there is none, or it is broken.
         """
         from tokenizers import Tokenizer
 
         path = folder / "tokenizer.json"
-        if path.is_file():
-            return cls(Tokenizer.from_file(str(path)))
-        if (folder / "vocab.json").is_file():  # the published 30B folder comes in the older layout
-            from transformers import AutoTokenizer
+        try:
+            if path.is_file():
+                return cls(Tokenizer.from_file(str(path)))
+            if (folder / "vocab.json").is_file():  # the published 30B folder comes in the older layout
+                from transformers import AutoTokenizer
 
-            return cls(AutoTokenizer.from_pretrained(folder, local_files_only=True).backend_tokenizer)
+                return cls(AutoTokenizer.from_pretrained(folder, local_files_only=True).backend_tokenizer)
+        except EngineError:
+            raise
+        except Exception as error:  # tokenizers raises nothing narrower for a broken file
+            raise EngineError(
+                f"The tokenizer in {folder} cannot be read ({str(error).splitlines()[0]}).",
+                "Copy the folder again.",
+            ) from error
         raise EngineError(f"{folder} has no tokenizer.json.", "Check that it is a complete model folder.")
 
     def __len__(self) -> int:
