@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ from audioreason.engines.chat import (
 from audioreason.engines.local import LocalEngine, require_torch
 from audioreason.engines.replies import Answer, Service
 from audioreason.engines.text import TextEngine, is_text_model, model_name
+from audioreason.engines.tied import GRACE, wait_for_parent
 from audioreason.errors import EngineError, LabError
 
 if TYPE_CHECKING:
@@ -296,12 +298,14 @@ def _names(host: str) -> tuple[str, ...]:
 
 
 def _end_with_parent() -> None:
-    """Stop when standard input closes, which is what the end of a parent looks like on every system."""
+    """Stop when the parent is gone (see `tied`), at once if stopping takes too long."""
 
     def watch() -> None:
-        while os.read(0, 4096):
+        while not wait_for_parent():
             pass
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE)
+        os._exit(1)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
 

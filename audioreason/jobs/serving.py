@@ -1,6 +1,7 @@
 """How self-training's models are served: the local engine with an adapter, or vLLM with a merged model.
 
-One server at a time, for the length of a `with` block. Knows nothing about rounds.
+One server at a time, for the length of a `with` block; it ends with this process too, however that ends.
+Knows nothing about rounds.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from audioreason.engines.tied import tied
 from audioreason.errors import JobError
 from audioreason.jobs.supervise import answers, free_port
 from audioreason.workspace import Workspace
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("audioreason.jobs")
 
 _PATIENCE = 900.0  # seconds for vLLM to load a large model
-_STOP_SECONDS = 30.0
+_STOP_SECONDS = 30.0  # `tied` takes less to end all of it
 
 
 def serving(workspace: Workspace, config: RestConfig) -> Serve:
@@ -71,7 +73,7 @@ def _vllm(workspace: Workspace, config: RestConfig, folder: Path, name: str) -> 
     form = VllmForm(model=str(folder), data_parallel=max(1, config.gpus))
     command = vllm_command(form, name, port, media)
     log.info("%s", " ".join(command))
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
+    process = subprocess.Popen(tied(command), stdin=subprocess.PIPE, process_group=0)
     try:
         root = f"http://127.0.0.1:{port}"
         began = time.monotonic()
@@ -86,10 +88,11 @@ def _vllm(workspace: Workspace, config: RestConfig, folder: Path, name: str) -> 
             time.sleep(0.5)
         yield Endpoint(name="vllm", base_url=f"{root}/v1", model=name)
     finally:
-        if process.poll() is None:
-            process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_STOP_SECONDS)
-        with contextlib.suppress(ProcessLookupError):  # its engine processes hold the GPU
+        process.terminate()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+            process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
