@@ -191,10 +191,13 @@ def list_all(json: Json = False) -> None:
 
 @app.command("check")
 def check(name: Name, json: Json = False) -> None:
-    """Validate a dataset item by item."""
+    """Validate a dataset item by item; the exit status is 1 if something is wrong, not for warnings."""
     from audioreason.items import load_dataset, validate
 
-    _findings(validate(load_dataset(Workspace.open(), name)), json)
+    found = validate(load_dataset(Workspace.open(), name))
+    _findings(found, json)
+    if any(finding.severity == "error" for finding in found):
+        raise typer.Exit(1)
 
 
 @app.command("split")
@@ -223,11 +226,13 @@ def generate(
 ) -> None:
     """Generate training items from the training namespace; evaluation clips cannot come out."""
     from audioreason.errors import ItemError
+    from audioreason.items import clear_of_benchmarks
     from audioreason.items.dataset import check_name
     from audioreason.soundcheck import generate_dataset
     from audioreason.workspace import shipped
 
-    folder = Workspace.open().datasets / check_name(name)
+    workspace = Workspace.open()
+    folder = workspace.datasets / check_name(name)
     if (shipped(name) / "dataset.json").is_file():
         raise ItemError(f"The dataset {name} came with the lab.", "Choose another --name.")
     with terminal_progress() as progress:
@@ -238,6 +243,7 @@ def generate(
             difficulty=difficulty,
             seed=seed,
             progress=progress,
+            accept=clear_of_benchmarks(workspace, progress),
         )
     remark(f"{n} items written to {folder}.")
     if json:

@@ -11,7 +11,15 @@ from audioreason.items.dataset import (
     read_dataset,
     save_dataset,
 )
-from audioreason.items.guard import Guard, GuardReport, Hit, check_training, hashed_names, load_guard
+from audioreason.items.guard import (
+    Guard,
+    GuardReport,
+    Hit,
+    check_training,
+    clear_of_benchmarks,
+    hashed_names,
+    load_guard,
+)
 from audioreason.items.loaders import ImportReport, import_folder, import_mmar
 from audioreason.items.schema import CueKind, DatasetInfo, Event, Item, Kind
 from audioreason.items.sources import canonical_source, cluster_of
@@ -36,6 +44,7 @@ __all__ = [
     "Kind",
     "canonical_source",
     "check_training",
+    "clear_of_benchmarks",
     "clip_info",
     "cluster_of",
     "dataset_hash",

@@ -12,7 +12,7 @@ import functools
 import hashlib
 import io
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from audioreason.errors import GuardError, ItemError
 from audioreason.items.clips import read_clip
 from audioreason.items.dataset import Dataset, list_datasets, load_dataset
 from audioreason.items.fingerprint import VERSION, FingerprintIndex, fingerprint
-from audioreason.items.hashes import clip_hashes
+from audioreason.items.hashes import clip_hashes, file_hash
 from audioreason.items.memory import memory
 from audioreason.items.schema import Item
 from audioreason.items.sources import sources
@@ -174,6 +174,30 @@ def check_training(
     if hits and not reason:
         raise _refusal(hits, len(wanted))
     return GuardReport(len(wanted), len(clips), hits, tuple(guard.benchmarks), reason or None)
+
+
+def clear_of_benchmarks(
+    workspace: Workspace, progress: Progress | None = None
+) -> Callable[[Item, Path], bool]:
+    """A test for items as they are made: whether an item and its clip belong to no benchmark.
+
+    What it finds of a clip is remembered, so `check_training` does not compare that clip again.
+
+    Raises:
+        ItemError: as `load_guard`.
+    """
+    guard = load_guard(workspace, progress)
+    verdicts = memory(workspace.cache / "guard.jsonl")
+
+    def clear(item: Item, path: Path) -> bool:
+        if guard.by_name(item):
+            return False
+        key = f"{file_hash(path)}|{guard.digest}"
+        if verdicts.get(key) is None:
+            verdicts.put({key: _verdict(guard, path)})
+        return not verdicts.get(key)
+
+    return clear
 
 
 def name_hash(reason: Reason, name: str) -> str:

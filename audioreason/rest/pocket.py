@@ -26,7 +26,7 @@ from audioreason.engines.pocket import load_model
 from audioreason.engines.sampling import Draw
 from audioreason.engines.tokens import ChatTokenizer
 from audioreason.evaluate import render_for
-from audioreason.items import Dataset, Item, load_dataset
+from audioreason.items import Dataset, Item, clear_of_benchmarks, load_dataset
 from audioreason.items.clips import read_clip
 from audioreason.prompts import Prompt, load_prompt
 from audioreason.rest.choosing import candidate_table, problem_table
@@ -150,7 +150,8 @@ def run_arm(out: Path, arm: str, seed: int, sizes: Sizes) -> dict[str, Any]:
             if arm.startswith("curriculum"):
                 cells, one["curriculum"] = _aimed(workspace, model, prompt, number, seed, sizes)
                 made = f"tried-{number}"
-            generate_cells(workspace.datasets / made, _counted(cells), seed=1000 * (seed + 1) + number)
+            seeds, accept = 1000 * (seed + 1) + number, clear_of_benchmarks(workspace)
+            generate_cells(workspace.datasets / made, _counted(cells), seeds, accept=accept)
             if made != name:
                 tried = load_dataset(workspace, made)
                 kept = _sometimes(model, prompt, tried, 100 * seed + 40 + number, sizes)

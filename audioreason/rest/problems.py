@@ -11,12 +11,11 @@ Each step is left alone if it is done, so a loop that was killed goes on. What t
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audioreason.errors import ItemError
 from audioreason.inference.endpoint import Endpoint
-from audioreason.items import load_dataset
+from audioreason.items import clear_of_benchmarks, load_dataset
 from audioreason.items.variants import Ablation
 from audioreason.progress import Progress
 from audioreason.rest.config import RestConfig
@@ -66,7 +65,7 @@ def aim(
     probe, runs = probe_name(config.name, number), _probe_runs(config, number)
     seed = config.seed * _SEEDS + 2 * number
     if not (workspace.datasets / probe).is_dir():
-        _make(workspace.datasets / probe, [(*cell, config.probe) for cell in all_cells()], seed, progress)
+        _make(workspace, probe, [(*cell, config.probe) for cell in all_cells()], seed, progress)
     ways: tuple[tuple[str, Ablation | None], ...] = ((runs[0], None), (runs[1], "silence"))
     for run_id, ablation in ways:
         ask(
@@ -100,7 +99,7 @@ def aim(
     folder = workspace.datasets / problems_name(config.name, number)
     if config.tries == 1:
         if not folder.is_dir():
-            _make(folder, counts, seed + 1, progress)
+            _make(workspace, folder.name, counts, seed + 1, progress)
         return said, list(runs)
     kept = _tried(workspace, config, number, counts, seed + 1, endpoint, progress)
     if not folder.is_dir():
@@ -122,7 +121,7 @@ def _tried(
     assert config.curriculum is not None
     name = tried_name(config.name, number)
     if not (workspace.datasets / name).is_dir():
-        _make(workspace.datasets / name, counts, seed, progress)
+        _make(workspace, name, counts, seed, progress)
     ask(
         workspace,
         config,
@@ -143,9 +142,13 @@ def _tried(
     return keep_tried(list(rows), config.curriculum, config.samples, zones)
 
 
-def _make(folder: Path, counts: list[tuple[str, int, int]], seed: int, progress: Progress) -> None:
+def _make(
+    workspace: Workspace, name: str, counts: list[tuple[str, int, int]], seed: int, progress: Progress
+) -> None:
+    """Make a dataset of which nothing sounds like a benchmark's, or training on it would be refused."""
+    accept = clear_of_benchmarks(workspace, progress)
     try:
-        generate_cells(folder, counts, seed, progress)
+        generate_cells(workspace.datasets / name, counts, seed, progress, accept)
     except ItemError as error:
         if progress.should_stop():
             raise Interrupted from error

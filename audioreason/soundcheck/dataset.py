@@ -9,7 +9,7 @@ import html
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +21,9 @@ from audioreason.soundcheck.registry import SUBCATEGORIES, families, make_item, 
 from audioreason.soundcheck.synth import SR, Samples
 
 PER_SUBCATEGORY = 20
+_REDRAWN = 10**12  # apart: a seed that takes another's place
+_DRAWS = 50
+Accept = Callable[[Item, Path], bool]  # whether an item with its clip's file may be kept
 LICENCE = "CC0-1.0; made by audioreason, speech by eSpeak NG"
 
 
@@ -33,10 +36,12 @@ def generate_dataset(
     kind: Kind = "training",
     namespace: str = "train",
     progress: Progress | None = None,
+    accept: Accept | None = None,
 ) -> Path:
     """Write a dataset of `n` generated items to a new folder: dataset.json, items.jsonl, audio/*.flac.
 
-    Held-out families come only when named. A stop leaves nothing behind.
+    Held-out families come only when named. A stop leaves nothing behind. An item that `accept` refuses, as
+    one that sounds like a benchmark's, is drawn again with another seed.
 
     Raises:
         ItemError: if the folder exists, a family or a number is impossible, or it was stopped.
@@ -57,11 +62,15 @@ def generate_dataset(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     items = sample_items(n, families, difficulty, seed, namespace)
-    return _write(folder, info, items, n, "flac", progress or Quiet())
+    return _write(folder, info, items, n, "flac", progress or Quiet(), accept, namespace)
 
 
 def generate_cells(
-    folder: Path, cells: Sequence[tuple[str, int, int]], seed: int = 0, progress: Progress | None = None
+    folder: Path,
+    cells: Sequence[tuple[str, int, int]],
+    seed: int = 0,
+    progress: Progress | None = None,
+    accept: Accept | None = None,
 ) -> Path:
     """Write a training dataset of so many items of each kind, as `generate_dataset` does.
 
@@ -92,7 +101,7 @@ def generate_cells(
         ((turn + 0.5) / count, name, level, turn) for name, level, count in cells for turn in range(count)
     )
     items = (make_item(name, level, seed * 1_000_003 + turn) for _, name, level, turn in turns)
-    return _write(folder, info, items, total, "flac", progress or Quiet())
+    return _write(folder, info, items, total, "flac", progress or Quiet(), accept)
 
 
 def keep_items(source: Path, folder: Path, ids: Sequence[str]) -> Path:
@@ -190,8 +199,9 @@ def _write(
     n: int,
     form: str,
     progress: Progress,
+    accept: Accept | None = None,
+    namespace: str = "train",
 ) -> Path:
-    import soundfile
 
     if folder.exists():
         raise ItemError(f"{folder} exists already.", "Choose another name, or remove it first.")
@@ -205,10 +215,7 @@ def _write(
                 raise ItemError(
                     f"Stopped after {len(kept)} of {n} items; nothing was kept.", "Start it again."
                 )
-            path = f"audio/{item.id}.{form}"
-            level = {"compression_level": 0.35} if form == "ogg" else {}
-            soundfile.write(half / path, samples, SR, **level)
-            kept.append(item.model_copy(update={"audio_path": path}))
+            kept.append(_accepted(half, item, samples, form, accept, namespace))
             progress.done(len(kept))
         save_dataset(half, info, kept)
         half.rename(folder)
@@ -216,6 +223,34 @@ def _write(
         shutil.rmtree(half, ignore_errors=True)
         raise
     return folder
+
+
+def _accepted(
+    folder: Path, item: Item, samples: Samples, form: str, accept: Accept | None, namespace: str
+) -> Item:
+    """Write an item's clip, or one of the same family and difficulty that may be kept."""
+    for draw in range(1, _DRAWS + 1):
+        item = _save(folder, item, samples, form)
+        path = folder / str(item.audio_path)
+        if accept is None or accept(item, path):
+            return item
+        path.unlink()
+        seed = (item.seed or 0) + draw * _REDRAWN
+        item, samples = make_item(item.family or "", item.difficulty or 1, seed, namespace)
+    raise ItemError(
+        f"{_DRAWS} draws of {item.family} at difficulty {item.difficulty} sound like items of a benchmark.",
+        "Look at the benchmarks of the workspace: one of them may hold silence or very short clips.",
+    )
+
+
+def _save(folder: Path, item: Item, samples: Samples, form: str) -> Item:
+    """Write an item's clip; the item with its path."""
+    import soundfile
+
+    path = f"audio/{item.id}.{form}"
+    level = {"compression_level": 0.35} if form == "ogg" else {}
+    soundfile.write(folder / path, samples, SR, **level)
+    return item.model_copy(update={"audio_path": path})
 
 
 _GALLERY_HEAD = """<!doctype html><html lang=en><meta charset=utf-8><title>Soundcheck</title>

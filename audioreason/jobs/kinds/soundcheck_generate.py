@@ -44,6 +44,7 @@ class GenerateSpec(BaseModel):
 
 def run(spec: GenerateSpec, workspace: Workspace, progress: JobProgress) -> dict[str, Any]:
     """Make the dataset; it appears whole or not at all, so an attempt that was cut short begins again."""
+    from audioreason.items import clear_of_benchmarks
     from audioreason.items.dataset import read_dataset
     from audioreason.soundcheck.dataset import generate_dataset
 
@@ -55,7 +56,13 @@ def run(spec: GenerateSpec, workspace: Workspace, progress: JobProgress) -> dict
             return {"dataset": spec.name, "items": spec.n, "folder": str(folder)}
     try:
         generate_dataset(
-            folder, spec.n, spec.families or None, spec.difficulty, seed=spec.seed, progress=progress
+            folder,
+            spec.n,
+            spec.families or None,
+            spec.difficulty,
+            seed=spec.seed,
+            progress=progress,
+            accept=clear_of_benchmarks(workspace, progress),
         )
     except ItemError as error:
         if progress.should_stop():
