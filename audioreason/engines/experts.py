@@ -20,6 +20,7 @@ from torch.nn import functional
 from audioreason.engines.nf4 import NF4Weight, PlainWeight, Weight
 
 _DENSE_EXPERTS = 8  # up to this many, computing all of them beats sorting tokens
+_ALIGNMENT = 16  # bytes at which `grouped_mm` wants rows to begin
 
 
 @dataclass(frozen=True)
@@ -124,8 +125,21 @@ class AdaptedExperts(torch.nn.Module):
         frozen: torch.Tensor = _FrozenProduct.apply(x, weight, ends, self.checkpointed)  # type: ignore[no-untyped-call]
         if a is None or b is None or not self.adapted:
             return frozen
-        small = functional.grouped_mm(x, a.to(x.dtype).transpose(1, 2), offs=ends) * self.scale
-        return frozen + functional.grouped_mm(small, b.to(x.dtype).transpose(1, 2), offs=ends)
+        left, right = _aligned(a.to(x.dtype), b.to(x.dtype))
+        small = functional.grouped_mm(x, left.transpose(1, 2), offs=ends) * self.scale
+        return frozen + functional.grouped_mm(small, right.transpose(1, 2), offs=ends)
+
+
+def _aligned(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Factors (experts, rank, in) and (experts, out, rank) whose rank fills whole pieces of 16 bytes.
+
+    `grouped_mm` wants rows to begin at multiples of 16 bytes. Zeros fill what is missing: they add nothing
+    to `B @ A`, and their gradient is cut off again. A rank that fits is returned as it is.
+    """
+    missing = -a.shape[1] % (_ALIGNMENT // a.element_size())
+    if not missing:
+        return a, b
+    return functional.pad(a, (0, 0, 0, missing)), functional.pad(b, (0, missing))
 
 
 class _FrozenProduct(torch.autograd.Function):

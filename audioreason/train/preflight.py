@@ -158,14 +158,9 @@ def check_memory(model: Path, recipe: Recipe, longest: int, device: str) -> Esti
     """See that training fits before anything is loaded.
 
     Raises:
-        EngineError: if it does not, or the recipe cannot run on the device.
+        EngineError: if it does not.
     """
     found = estimate(read_config(model), recipe, device, longest)
-    if device == "cuda" and recipe.experts and recipe.rank % 8:
-        raise EngineError(
-            f"A LoRA of rank {recipe.rank} on experts cannot run on a GPU.",
-            "Choose a rank that divides by 8: the GPU's products need it.",
-        )
     there, name = memory(device)
     if found.bytes > there:
         raise EngineError(

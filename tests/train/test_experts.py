@@ -94,11 +94,26 @@ class Reference(torch.nn.Module):
 def test_gradients_agree_with_an_unquantised_reference(
     quantize: str | None, dtype: torch.dtype, allowed: float
 ) -> None:
+    compare(RANK, quantize, dtype, allowed)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3, 5])
+@pytest.mark.parametrize(
+    ("dtype", "allowed"), [(torch.float32, 1e-5), (torch.bfloat16, 0.01), (torch.float16, 0.002)]
+)
+def test_a_rank_that_grouped_products_do_not_take_gives_the_same(
+    rank: int, dtype: torch.dtype, allowed: float
+) -> None:
+    compare(rank, None, dtype, allowed)
+
+
+def compare(rank: int, quantize: str | None, dtype: torch.dtype, allowed: float) -> None:
+    """Output and all gradients against the reference, within a relative error."""
     ours = AdaptedExperts(
         hold(drawn(EXPERTS, 2 * WIDTH, HIDDEN, seed=1).to(dtype), quantize),
         hold(drawn(EXPERTS, HIDDEN, WIDTH, seed=2).to(dtype), quantize),
     )
-    ours.add_lora(LoraShape(RANK, 2 * RANK), dtype, torch.device("cpu"), torch.Generator().manual_seed(3))
+    ours.add_lora(LoraShape(rank, 2 * rank), dtype, torch.device("cpu"), torch.Generator().manual_seed(3))
     with torch.no_grad():
         for name, parameter in ours.named_parameters():
             if name.endswith("_b"):
@@ -121,6 +136,7 @@ def test_gradients_agree_with_an_unquantised_reference(
     mine, theirs = run(ours, dtype), run(reference, torch.float32)
     assert set(mine) == {"out", "x", "weights", "gate_up_a", "gate_up_b", "down_a", "down_b"}
     for name, value in theirs.items():
+        assert mine[name].shape == value.shape
         error = ((mine[name] - value).norm() / value.norm()).item()
         assert error <= allowed, f"{name}: {error:.4f}"
 

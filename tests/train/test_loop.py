@@ -24,7 +24,7 @@ from audioreason.train.recipe import Recipe
 from audioreason.workspace import Workspace
 
 RECIPE = Recipe(
-    rank=4, alpha=8.0, learning_rate=2e-2, batch=4, steps=9, held_out=0.2, evaluate_every=3, patience=0,
+    rank=3, alpha=6.0, learning_rate=2e-2, batch=4, steps=9, held_out=0.2, evaluate_every=3, patience=0,
     save_minutes=0, part_tokens=120, longest=400, seed=1, device="cpu",
 )  # fmt: skip
 

@@ -27,7 +27,7 @@ from audioreason.errors import EngineError, WorkspaceError
 from audioreason.progress import Quiet
 from audioreason.train.merge import Stopped, merge
 
-SHAPE = LoraShape(rank=8, alpha=16.0)
+SHAPE = LoraShape(rank=3, alpha=6.0)
 
 
 def adapter_of(model: Path, folder: Path) -> Path:
