@@ -212,8 +212,7 @@ def choose_items(
     items = split_items(dataset, split)
     if item_ids is None:
         return items
-    wanted = set(item_ids)
-    there = {item.id for item in items}
+    wanted, there = set(item_ids), {item.id for item in items}
     if missing := sorted(wanted - there):
         where = f"The split {split} of the dataset" if split else "The dataset"
         close = get_close_matches(missing[0], there, n=1)
@@ -234,6 +233,8 @@ def read_item_ids(text: str) -> tuple[str, ...]:
         ItemError: if the file cannot be read as such.
     """
     path = Path(text).expanduser()
+    if "," not in text and path.suffix in (".txt", ".json") and not path.is_file():
+        raise ItemError(f"There is no file {text}.", "Name a file with one id a line, or ids with commas.")
     if "," in text or not path.is_file():
         return tuple(part.strip() for part in text.split(",") if part.strip())
     try:

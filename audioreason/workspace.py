@@ -205,10 +205,16 @@ class JsonlWriter:
         """Append one JSON document (without newline).
 
         Raises:
-            WorkspaceError: if the disk is full; what was appended before is intact.
+            WorkspaceError: if the disk is full, and what was appended before is intact; or if somebody
+                deleted the file, and it is not.
         """
         data = line + b"\n"
-        before = os.fstat(self._fd).st_size
+        status = os.fstat(self._fd)
+        before = status.st_size
+        if not status.st_nlink:
+            raise WorkspaceError(
+                f"{self.path} was deleted while it was being written.", "What it held is lost; start anew."
+            )
         try:
             written = os.write(self._fd, data)
         except OSError as error:

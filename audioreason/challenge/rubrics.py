@@ -236,6 +236,13 @@ def process_score(workspace: Workspace, run_id: str, judge: str) -> ProcessScore
 
     ratings = read_ratings(workspace, run_id, judge)
     if not ratings:
+        replies = list(_rows(ratings_path(workspace, run_id, judge)))
+        if replies:
+            raise RunError(
+                f"None of the {len(replies)} replies of {judge} about {run_id} is a rating; the last begins"
+                f" {str(replies[-1].get('reply') or '')[:60]!r}.",
+                "Take a judge that can follow the rubric.",
+            )
         raise RunError(
             f"{judge} has not rated {run_id}.", f"Rate it: audioreason rubrics rate {run_id} --judge URL"
         )
@@ -362,8 +369,15 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
         return
     with path.open("rb") as file:
         for line in file:
-            if line.endswith(b"\n"):  # a torn last line is what a killed rating left
-                yield orjson.loads(line)
+            if not line.endswith(b"\n"):  # a torn last line is what a killed rating left
+                return
+            try:
+                row = orjson.loads(line)
+            except orjson.JSONDecodeError as error:
+                raise RunError(
+                    f"{path} has a line that is not JSON ({error}).", "Take that line out; the others stand."
+                ) from error
+            yield row
 
 
 def _stored(path: Path) -> list[Rating]:

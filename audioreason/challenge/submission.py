@@ -181,9 +181,12 @@ def write_submission(workspace: Workspace, run_id: str, dataset: Dataset, path: 
     made = make_submission(workspace, run_id, dataset)
     if not made.checked.valid:
         first = next(problem for problem in made.checked.problems if problem.level == "error")
+        asked, whole = load_record(workspace, run_id).n_items, len(dataset.items)
         raise RunError(
             f"The run {run_id} is no valid submission: {first.sentence}",
-            f"Ask for what is missing with: audioreason eval --run-id {run_id} --resume",
+            f"It was asked {asked} of the {whole} items: make a run of all."
+            if asked < whole
+            else f"Ask for what is missing with: audioreason eval --run-id {run_id} --resume",
         )
     write_atomic(path, made.packed() if path.suffix.lower() == ".zip" else made.jsonl)
     return made.checked

@@ -29,6 +29,8 @@ rubrics = typer.Typer(
     rich_markup_mode=None,
 )
 
+_PROBLEMS = 20  # shown one by one
+
 RunId = Annotated[str, typer.Argument(help="The run's id, as `audioreason runs` lists it.")]
 
 
@@ -143,8 +145,10 @@ def hand(
 
 def _checked(checked: Checked, json: bool) -> None:
     def table() -> None:
-        for problem in checked.problems:
+        for problem in checked.problems[:_PROBLEMS]:
             remark(f"{problem.level}, {problem.where}: {problem.sentence}")
+        if len(checked.problems) > _PROBLEMS:
+            remark(f"... and {len(checked.problems) - _PROBLEMS:,} more; --json lists them.")
         emit_table(
             ("lines", "items", "official", "strict", "valid"),
             [

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from audioreason.errors import WorkspaceError
 from audioreason.workspace import Workspace, shipped
 
 
@@ -25,14 +26,17 @@ class Check:
     sentence: str
 
 
-def run_checks(workspace: Workspace) -> list[Check]:
-    """Check python, packages, the embedded model, the workspace, endpoints, and what a GPU machine adds."""
+def run_checks(workspace: Workspace | WorkspaceError) -> list[Check]:
+    """Check python, packages, the embedded model, the workspace, endpoints, and what a GPU machine adds.
+
+    A workspace that cannot be used is given as the reason; the rest is checked all the same.
+    """
     return [
         _python(),
         *_packages(),
         _embedded_model(),
         _workspace(workspace),
-        *_endpoints(workspace),
+        *([] if isinstance(workspace, WorkspaceError) else _endpoints(workspace)),
         _gpu(),
         _vllm(),
     ]
@@ -92,7 +96,9 @@ def _embedded_model() -> Check:
     return Check("embedded model", "ok", f"Pocket Listener, {size:.1f} MB, at {folder}")
 
 
-def _workspace(workspace: Workspace) -> Check:
+def _workspace(workspace: Workspace | WorkspaceError) -> Check:
+    if isinstance(workspace, WorkspaceError):
+        return Check("workspace", "fail", str(workspace))
     free = shutil.disk_usage(workspace.root).free / 1e9
     state: Literal["ok", "warn"] = "ok" if free > 2 else "warn"
     return Check("workspace", state, f"{workspace.root}, {free:.1f} GB free")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from audioreason.cli.options import settings_of
 from audioreason.cli.output import Json, either, emit_json, interval, percent, remark, terminal_progress
 from audioreason.cli.running import print_report
 from audioreason.errors import EndpointError, RunError
@@ -218,16 +219,9 @@ def _settings(context: typer.Context, stored: RunRecord | None) -> dict[str, Any
 
 
 def _sampling(given: dict[str, Any]) -> Sampling:
-    from pydantic import ValidationError
-
     from audioreason.inference.endpoint import Sampling
 
-    try:
-        return Sampling(**{name: given[name] for name in Sampling.model_fields if name in given})
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = str(first["loc"][0]).replace("_", "-")
-        raise typer.BadParameter(f"{first['msg']}.", param_hint=f"--{option}") from error
+    return settings_of(Sampling, {name: given[name] for name in Sampling.model_fields if name in given})
 
 
 def _check_groups(context: typer.Context, sampling: Sampling, stored: RunRecord | None) -> None:

@@ -126,6 +126,7 @@ def terminal_progress(quiet: bool = False) -> Iterator[TerminalProgress]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
 
+    console = Console(stderr=True, quiet=quiet)
     bar = RichProgress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=28),
@@ -133,8 +134,9 @@ def terminal_progress(quiet: bool = False) -> Iterator[TerminalProgress]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[note]}", style="dim"),
-        console=Console(stderr=True, quiet=quiet),
+        console=console,
         transient=True,
+        disable=not console.is_terminal,
     )
     progress = TerminalProgress(bar, quiet)
     previous: dict[signal.Signals, Any] = {}

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from audioreason.cli.output import Json, either, emit_table, interval, percent, remark
 from audioreason.errors import RunError
 from audioreason.workspace import Workspace, write_atomic
+
+if TYPE_CHECKING:
+    from audioreason.review import Annotations
+    from audioreason.runs import Catalog
 
 annotate = typer.Typer(no_args_is_help=True, help="Tags, notes and errata: give, list, take back, export.")
 
@@ -57,6 +62,11 @@ def errors(
     workspace = Workspace.open()
     catalog, book = Catalog(workspace), Annotations(workspace)
     split = None if split == "full" else split
+    outcome = outcome and outcome.replace(" ", "_")  # as the table's heading has it
+    listing = outcome is not None or tag is not None or cue is not None or untagged
+    if listing and group is not None:
+        _check_filterable(by)
+    _check_names(catalog, book, run, by, outcome, group, tag, split)
     left_out: frozenset[str] = frozenset()
     if without_errata:
         row = next((row for row in records(catalog.runs()) if row["run_id"] == run), None)
@@ -69,10 +79,10 @@ def errors(
         counted = _cue_counts(workspace, run)
         either(json, counted, lambda: _print_cues(counted))
         return
-    if outcome is not None or tag is not None or cue is not None or untagged:
+    if listing:
         where: dict[str, Any] = {"outcome": (outcome,)} if outcome else {}
         if group is not None:
-            where[_filterable(by)] = (group,)
+            where[by] = (group,)
         if tag is not None:
             where["only"] = explorer.tagged(book, run, tag)
         if untagged:
@@ -98,6 +108,44 @@ def errors(
     if group is not None:
         table = [row for row in table if row["group"] == group]
     either(json, table, lambda: _print_groups(table))
+
+
+def _check_names(
+    catalog: Catalog,
+    book: Annotations,
+    run: str,
+    by: str,
+    outcome: str | None,
+    group: str | None,
+    tag: str | None,
+    split: str | None,
+) -> None:
+    """Refuse names that this run has nowhere: an empty table would look like a run without failures.
+
+    Raises:
+        RunError: naming the first, and those that there are.
+    """
+    from audioreason.answers import OUTCOMES
+    from audioreason.runs import records
+
+    def check(what: str, name: str | None, there: Iterable[str | None]) -> None:
+        names = sorted({one for one in there if one is not None})
+        if name is not None and name not in names:
+            raise RunError(
+                f"The run {run} has no {what} {name!r}.",
+                f"There are: {', '.join(names)}." if names else "There are none.",
+            )
+
+    (number,) = catalog.run_numbers(run)
+    check("outcome", outcome, OUTCOMES)
+    if tag is not None:
+        given = {name for names in book.tags_of(run).values() for name in names}
+        check("tag", tag, given | {one.name for one in book.tags()})
+    if split is not None:
+        parts = catalog.query("SELECT DISTINCT part FROM items WHERE run_no = $run", {"run": number})
+        check("split", split, [row["part"] for row in records(parts)])
+    if group is not None:
+        check(by, group, [row["group"] for row in records(catalog.accuracy_by(run, by))])
 
 
 def _cues(workspace: Workspace, run: str) -> Any:
@@ -154,12 +202,11 @@ def _by(catalog: Any, run: str, by: str, split: str | None, without: frozenset[s
     ]
 
 
-def _filterable(by: str) -> str:
+def _check_filterable(by: str) -> None:
     if by not in ("subcategory", "layer", "modality", "language"):
         raise RunError(
             f"Predictions cannot be listed by {by}.", "Use --by subcategory, layer, modality or language."
         )
-    return by
 
 
 def _print_groups(table: list[dict[str, Any]]) -> None:

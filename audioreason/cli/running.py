@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -21,9 +21,6 @@ from audioreason.cli.output import (
 from audioreason.errors import RunError, WorkspaceError
 from audioreason.workspace import Workspace
 
-if TYPE_CHECKING:
-    pass
-
 runs_app = typer.Typer(
     help="List the runs of the workspace with their accuracy; give them tags.",
     invoke_without_command=True,
@@ -39,6 +36,9 @@ def register(app: typer.Typer) -> None:
     app.command("show")(show)
     app.command("import")(import_run)
     app.command("export")(export)
+    runs_app.command("list")(list_runs)
+    for name, command in (("show", show), ("score", score), ("export", export)):
+        runs_app.command(name, hidden=True)(command)  # where somebody looks who knows `jobs show`
 
 
 @runs_app.callback()
@@ -48,8 +48,14 @@ def runs(
     json: Json = False,
 ) -> None:
     """List the runs of the workspace with their accuracy and tags."""
-    if context.invoked_subcommand is not None:
-        return
+    if context.invoked_subcommand is None:
+        list_runs(tag, json)
+
+
+def list_runs(
+    tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None, json: Json = False
+) -> None:
+    """The same as `audioreason runs` alone."""
     from audioreason.review import Annotations
     from audioreason.runs import Catalog, records
 
@@ -220,7 +226,7 @@ def print_report(report: dict[str, Any]) -> None:
     emit_table(
         ("score", "correct", "accuracy", "95%"),
         [
-            (name, side["correct"], percent(side["accuracy"]), interval(side["ci95"]))
+            (name, f"{side['correct']:.6g}", percent(side["accuracy"]), interval(side["ci95"]))
             for name, side in (("strict", strict), ("official", official))
         ],
         right=("correct", "accuracy", "95%"),

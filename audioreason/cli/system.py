@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 import typer
 
 from audioreason.cli.output import Json, either, emit_table
+from audioreason.errors import WorkspaceError
 from audioreason.workspace import Workspace, lab_root
 
 
@@ -110,7 +111,10 @@ def doctor(json: Json = False) -> None:
     """Check this machine: packages, model, workspace, endpoints, GPU; say what to do about each."""
     from audioreason.cli.checks import run_checks
 
-    checks = run_checks(Workspace.open())
+    try:
+        checks = run_checks(Workspace.open())
+    except WorkspaceError as error:
+        checks = run_checks(error)
     either(
         json,
         [check.__dict__ for check in checks],

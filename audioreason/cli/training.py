@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from audioreason.cli.options import check_name, settings_of
 from audioreason.cli.output import Json, either, emit_json, emit_table, remark, terminal_progress
+from audioreason.errors import RunError
 from audioreason.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -40,7 +42,8 @@ def teach(
 
     workspace = Workspace.open()
     found = load_dataset(workspace, dataset)
-    path = workspace.root / "training" / f"{name or found.info.name}.jsonl"
+    file = check_name(name if name is not None else found.info.name, "a training file")
+    path = workspace.root / "training" / f"{file}.jsonl"
     if path.exists():
         raise ItemError(f"There is a training file {path} already.", "Give another with --name.")
     asked = load_prompt(prompt, [workspace.prompts])
@@ -48,7 +51,15 @@ def teach(
     with terminal_progress() as progress:
         report = check_training(found, workspace, items, "they are only looked for", progress)
     taken = {hit.item_id for hit in report.hits}
-    count = write_examples(path, gold_examples(found, [i for i in items if i.id not in taken], asked))
+    examples = gold_examples(found, [i for i in items if i.id not in taken], asked)
+    if not examples:
+        raise ItemError(
+            f"Nothing of {dataset} can be learned: a benchmark has all of its {len(items)} items."
+            if taken
+            else f"{dataset} has no items" + (f" in its split {split}." if split else "."),
+            "Nothing was written.",
+        )
+    count = write_examples(path, examples)
     left_out = f"; {len(taken)} items are left out, because a benchmark has them" if taken else ""
     remark(f"{count} examples are in {path}{left_out}.")
 
@@ -85,18 +96,22 @@ def train(
     json: Json = False,
 ) -> None:
     """Fine-tune a model with LoRA on answers worth learning; Ctrl-C saves, --resume goes on."""
-    from audioreason.jobs.kinds.train import KIND
+    from audioreason.jobs.kinds.train import TrainSpec
 
-    spec: TrainSpec = KIND.settings(
+    check_name(name, "an adapter")
+    spec = settings_of(
+        TrainSpec,
         {
             "data": data, "name": name, "model": str(model) if model else "", "rank": rank, "alpha": alpha,
             "quantize": quantize or "none", "gpus": gpus, "epochs": epochs, "steps": steps, "batch": batch,
             "learning_rate": learning_rate, "held_out": held_out, "patience": patience, "longest": longest,
             "part_tokens": part_tokens, "save_minutes": save_minutes, "seed": seed,
             "override_reason": override_reason,
-        }
+        },
     )  # fmt: skip
     workspace = Workspace.open()
+    if resume and not (workspace.adapters / name).exists():
+        raise RunError(f"There is no training {name} to go on with.", "Leave --resume out to begin it.")
     if plan:
         _plan(spec, workspace, json)
         return

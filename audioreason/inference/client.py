@@ -264,12 +264,14 @@ def _read_answer(endpoint: Endpoint, data: bytes, seconds: float, n: int) -> Ans
     try:
         usage = value.get("usage") or {}
         choices = value["choices"]
-        tokens = usage.get("completion_tokens")
-        prompt_tokens = usage.get("prompt_tokens")
+        tokens = _count(usage.get("completion_tokens"))
+        prompt_tokens = _count(usage.get("prompt_tokens"))
         messages = [read_message(choice["message"]) for choice in choices]
         counts, shared = _tokens(choices, messages, tokens)
         completions = [
-            Completion(*message, choice.get("finish_reason"), prompt_tokens, count, seconds, index, shared)
+            Completion(
+                *message, _word(choice.get("finish_reason")), prompt_tokens, count, seconds, index, shared
+            )
             for message, choice, count, index in zip(
                 messages, choices, counts, _places(choices, n), strict=True
             )
@@ -315,9 +317,20 @@ def _tokens(
 def _own_tokens(choice: Mapping[str, Any]) -> int | None:
     """What a choice says of itself: `completion_tokens` (the lab's engine), `token_ids` (vLLM, if asked)."""
     count, tokens = choice.get("completion_tokens"), choice.get("token_ids")
-    if isinstance(count, int):
-        return count
+    if (counted := _count(count)) is not None:
+        return counted
     return len(tokens) if isinstance(tokens, list) else None
+
+
+def _count(value: object) -> int | None:
+    """A number of tokens, of servers that give one; a whole float too. What else they say is not known."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1 << 31:
+        return None
+    return int(value)
+
+
+def _word(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def read_message(message: Mapping[str, Any]) -> tuple[str | None, str | None]:

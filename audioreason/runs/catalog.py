@@ -74,12 +74,11 @@ class Catalog:
         self._look_if_due()
         known = dict(self.cursor().execute("SELECT run_id, run_no FROM runs").fetchall())
         for run_id in wanted:
+            problem = self._loader.problem(run_id)
+            if problem and (run_id not in known or not self._has_predictions(known[run_id])):
+                raise RunError(problem)
             if run_id not in known:
-                problem = next((text for text in self._loader.problems() if f"run_id={run_id}/" in text), "")
-                raise RunError(
-                    problem or f"There is no run {run_id!r}.",
-                    "" if problem else "`audioreason runs` lists them.",
-                )
+                raise RunError(f"There is no run {run_id!r}.", "`audioreason runs` lists them.")
         return [known[run_id] for run_id in wanted]
 
     def runs(self, split: str | None = None) -> pd.DataFrame:
@@ -153,6 +152,10 @@ class Catalog:
     def close(self) -> None:
         """Free the tables; nothing on disk changes."""
         self._base.close()
+
+    def _has_predictions(self, run_no: int) -> bool:
+        found = self.cursor().execute("SELECT 1 FROM predictions WHERE run_no = ? LIMIT 1", [run_no])
+        return found.fetchone() is not None
 
     def _look_if_due(self) -> None:
         if time.monotonic() - self._looked < _LOOK_SECONDS:

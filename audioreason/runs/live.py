@@ -54,7 +54,11 @@ class LiveRun:
                 break
             self._offset = offset + len(line)
             prediction = decode_line(line)
-            if prediction is None or prediction.item_id not in self._items:
+            if (
+                prediction is None
+                or prediction.item_id not in self._items
+                or not 0 <= prediction.sample < self._record.samples
+            ):
                 self.unreadable += 1
                 continue
             number, item = self._items[prediction.item_id]

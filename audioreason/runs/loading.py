@@ -73,6 +73,11 @@ class Loader:
         self._scratch_read: dict[Path, int] = {}  # how far each JSONL was read, in bytes
         self._scratch_problem = ""
 
+    def problem(self, run_id: str) -> str:
+        """Why a run is not, or not wholly, in the tables; "" if it is, or there is no such run."""
+        run = self._runs.get(run_id)
+        return run.problem if run else ""
+
     def problems(self) -> list[str]:
         """One sentence for each run that is not, or not wholly, in the tables."""
         found = []

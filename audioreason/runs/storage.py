@@ -12,9 +12,8 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -50,8 +49,20 @@ PREDICTIONS = pa.schema(
     ]
 )
 
-_FIELDS = {field.name for field in fields(Prediction)}
-_TEXTS = ("content", "reasoning", "finish_reason", "error", "error_kind")
+# what the columns take, so that a line that somebody damaged spoils no table
+_TYPES: Mapping[str, frozenset[type]] = {
+    field.name: frozenset(
+        {
+            "string": (str, type(None)),
+            "int32": (int, type(None)),
+            "int64": (int, type(None)),
+            "double": (float, int, type(None)),
+            "bool": (bool,),
+        }[str(field.type)]
+    )
+    for field in PREDICTIONS
+} | {"item_id": frozenset({str}), "sample": frozenset({int})}
+_LARGEST = 1 << 31  # seeds are below it too (`seeds`)
 
 
 def supersedes(new_ok: bool, old_ok: bool) -> bool:
@@ -94,13 +105,15 @@ def decode_line(line: bytes) -> Prediction | None:
         return None
     if not isinstance(value, dict):
         return None
-    kept = {name: inner for name, inner in value.items() if name in _FIELDS}
-    whole = (
-        isinstance(kept.get("item_id"), str)
-        and isinstance(kept.get("sample"), int)
-        and all(isinstance(kept.get(name), str | None) for name in _TEXTS)
-    )
-    return Prediction(**kept) if whole else None
+    kept: dict[str, Any] = {}
+    for name, inner in value.items():
+        if (takes := _TYPES.get(name)) is None:
+            continue
+        kind = type(inner)
+        if kind not in takes or (kind is int and not -_LARGEST <= inner < _LARGEST):
+            return None
+        kept[name] = inner
+    return Prediction(**kept) if "item_id" in kept and "sample" in kept else None
 
 
 def read_lines(path: Path, start: int = 0) -> Iterator[tuple[int, bytes]]:
@@ -145,8 +158,9 @@ def read_parquet(path: Path, columns: Iterable[str] | None = None) -> Iterator[d
             for batch in file.iter_batches(ROW_GROUP, columns=list(columns) if columns else None):
                 yield from batch.to_pylist()
     except (pa.ArrowException, OSError) as error:
+        why = first_line(error) if path.exists() else "it is not there"
         raise RunError(
-            f"{path} cannot be read ({first_line(error)}).",
+            f"{path} cannot be read ({why}).",
             "Restore the file from a copy, or delete the run's folder.",
         ) from error
 
@@ -237,7 +251,8 @@ def _parquet_target(path: Path, schema: pa.Schema) -> Iterator[Callable[[list[di
     except OSError as error:
         raise _disk_error(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a folder that cannot be written: what went wrong there is raised already
+            temporary.unlink(missing_ok=True)
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -70,7 +70,7 @@ class RunWriter:
         """
         folder = run_folder(workspace, record.run_id)
         if folder.exists():
-            raise _taken(record.run_id)
+            raise _taken(record)
         making = workspace.runs / f".new-{record.run_id}-{secrets.token_hex(4)}"
         lock = FileLock(making / "lock")
         try:
@@ -83,7 +83,7 @@ class RunWriter:
             shutil.rmtree(making, ignore_errors=True)
             if isinstance(error, OSError):
                 if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise _taken(record.run_id) from error
+                    raise _taken(record) from error
                 raise WorkspaceError(f"{folder} could not be made ({error.strerror or error}).") from error
             raise
         return cls._open(folder, record, tuple(items), lock)
@@ -202,7 +202,8 @@ class RunWriter:
         return [(item.id, sample) for item in self.items for sample in range(self.record.samples)]
 
 
-def _taken(run_id: str) -> RunError:
+def _taken(record: RunRecord) -> RunError:
+    begun = "" if record.kind == "import" else "Continue it with --resume, or choose"
     return RunError(
-        f"There is a run {run_id} already.", "Continue it with --resume, or choose another id with --run-id."
+        f"There is a run {record.run_id} already.", f"{begun or 'Choose'} another id with --run-id."
     )

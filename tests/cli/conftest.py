@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from audioreason.cli import main
 from audioreason.workspace import Workspace
 
 PROGRAM = (sys.executable, "-m", "audioreason")
@@ -43,6 +44,30 @@ def program(workspace: Workspace) -> Program:
         assert "Traceback" not in done.stderr, done.stderr
         assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
         return done
+
+    return run
+
+
+class Say(Protocol):
+    def __call__(self, *arguments: str | Path, status: int = 0) -> tuple[str, str]: ...
+
+
+@pytest.fixture
+def say(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Say:
+    """`say("runs")`: the program in this process, in an empty folder; returns stdout and stderr."""
+    monkeypatch.setenv("AUDIOREASON_WORKSPACE", str(workspace.root))
+    (tmp_path / "hier drüben").mkdir()
+    monkeypatch.chdir(tmp_path / "hier drüben")
+
+    def run(*arguments: str | Path, status: int = 0) -> tuple[str, str]:
+        monkeypatch.setattr(sys, "argv", ["audioreason", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        assert (ended.value.code or 0) == status, (out, err)
+        return out, err
 
     return run
 

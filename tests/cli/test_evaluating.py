@@ -12,7 +12,7 @@ import pytest
 
 from audioreason.inference.endpoint import Endpoint, save_endpoint
 from audioreason.workspace import Workspace
-from tests.cli.conftest import PROGRAM, Program, environment, strict_json
+from tests.cli.conftest import PROGRAM, Program, Say, environment, strict_json
 from tests.conftest import TinyDataset
 from tests.servers import FakeServer, Text
 
@@ -83,18 +83,18 @@ def test_chosen_items_are_asked_about_alone_and_a_resume_remembers_them(
 
 
 def test_several_predictions_of_an_item_are_asked_for_in_one_request(
-    program: Program, tiny_dataset: TinyDataset
+    say: Say, tiny_dataset: TinyDataset
 ) -> None:
     tiny_dataset(n=2)
     with FakeServer(Text("ANSWER: one")) as server:
         ask = ("eval", "--dataset", "tiny", "--samples", "5", "--per-request", "3", "--run-id", "threes")
-        program(*ask, "--endpoint", server.base_url, "--temperature", "0.9")
+        say(*ask, "--endpoint", server.base_url, "--temperature", "0.9")
         assert sorted(body.get("n", 1) for body in chats(server)) == [2, 2, 3, 3]
         again = ("eval", "--run-id", "threes", "--resume")
-        refused = program(*again, "--per-request", "2", status=1)
-        assert "began with 3 predictions a request" in refused.stderr
-        greedy = program(*ask[:-1], "greedy", "--endpoint", server.base_url, "--temperature", "0")
-        assert "each request asks for one" in greedy.stderr
+        refused = say(*again, "--per-request", "2", status=1)
+        assert "began with 3 predictions a request" in refused[1]
+        greedy = say(*ask[:-1], "greedy", "--endpoint", server.base_url, "--temperature", "0")
+        assert "each request asks for one" in greedy[1]
         assert len(chats(server)) == 4 + 10
 
 

@@ -274,6 +274,16 @@ def test_hanging_server_does_not_pass_for_a_deaf_one(tmp_path: Path, monkeypatch
     assert caught.value.kind == "timeout"
 
 
+@pytest.mark.parametrize("said", ["12", None, -1, 1e30, True, [12], 12.0])
+def test_counts_that_are_none_are_not_taken_for_some(said: object) -> None:
+    choice = {"message": {"content": "one"}, "finish_reason": 3}
+    body = {"choices": [choice], "usage": {"completion_tokens": said, "prompt_tokens": said}}
+    with FakeServer(Raw(json.dumps(body).encode())) as server:
+        (one,) = ask(server.endpoint)
+    expected = 12 if said == 12.0 else None
+    assert (one.completion_tokens, one.prompt_tokens, one.finish_reason) == (expected, expected, "3")
+
+
 def test_proxy_is_not_used_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port()}")

@@ -43,6 +43,26 @@ def test_a_lone_surrogate_becomes_a_replacement_character_and_a_pair_one_charact
     assert (found.content, found.reasoning) == ("x\ufffdy", "\U0001f600")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"garbage",
+        b"\xff\xfe",
+        b"[]",
+        b'{"item_id": "a"}',
+        b'{"item_id": 5, "sample": 0}',
+        b'{"item_id": "a", "sample": true}',
+        b'{"item_id": "a", "sample": 0, "content": 7}',
+        b'{"item_id": "a", "sample": 0, "completion_tokens": "many"}',
+        b'{"item_id": "a", "sample": 0, "completion_tokens": 99999999999}',
+        b'{"item_id": "a", "sample": 0, "seconds": "long"}',
+    ],
+)
+def test_a_damaged_line_is_no_prediction(line: bytes) -> None:
+    assert decode_line(line) is None
+    assert decode_line(b'{"item_id": "a", "sample": 0, "of a later version": [1]}') == Prediction("a")
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
 @given(texts=st.lists(ANY_TEXT, min_size=1, max_size=6), data=st.data())
 def test_a_tail_torn_at_any_byte_loses_at_most_that_record(
