@@ -62,6 +62,7 @@ __all__ = [
     "read_optimization",
     "read_splits",
     "read_verdicts",
+    "spent_at_least",
 ]
 
 
@@ -189,6 +190,27 @@ def read_answers(
     wanted = set(hashes)
     lines = read_lines(optimization_folder(workspace, optimization_id), AnswerRecord)
     return {one.request_hash: one for one in lines if one.request_hash in wanted}
+
+
+def spent_at_least(folder: Path, state: State) -> Spent:
+    """What was used by the state's word, or by the records where they tell more: a kill leaves no last word.
+
+    The time from the state's last word to the last record counts too: the search was at work.
+    """
+    answers = {one.request_hash: one for one in read_lines(folder, AnswerRecord)}.values()
+    proposals = _unique(read_lines(folder, Proposal), "n")
+    said = state.spent
+    tokens = sum(one.completion_tokens or 0 for one in answers) + sum(one.tokens for one in proposals)
+    last = max([one.created for one in answers] + [one.created for one in proposals], default="")
+    silent = 0.0
+    if state.updated and last > state.updated:
+        silent = (datetime.fromisoformat(last) - datetime.fromisoformat(state.updated)).total_seconds()
+    return Spent(
+        requests=max(said.requests, len(answers)),
+        proposer_requests=max(said.proposer_requests, len(proposals)),
+        tokens=max(said.tokens, tokens),
+        seconds=said.seconds + silent,
+    )
 
 
 def changed(workspace: Workspace, optimization_id: str) -> tuple[tuple[str, int, int], ...]:

@@ -32,6 +32,7 @@ from audioreason.optimize.record import (
     optimization_folder,
     read_optimization,
     read_splits,
+    spent_at_least,
 )
 from audioreason.optimize.shapes import Phase, Result, SearchPlan, State
 from audioreason.optimize.texts import Texts
@@ -90,7 +91,8 @@ def optimize(
             seed = parse_prompt((folder / _SEED_FILE).read_text(encoding="utf-8"), seed.name)
             if state.ending in ("finished", "budget") and state.phase == "done":
                 return found
-            state = state.model_copy(update={"attempt": state.attempt + 1, "ending": None, "error": ""})
+            update = {"attempt": state.attempt + 1, "ending": None, "error": ""}
+            state = state.model_copy(update=update | {"spent": spent_at_least(folder, state)})
             parts = _stored(folder, dataset, config)
         else:
             check_name(workspace, prompt_name(config, optimization_id, seed), optimization_id)

@@ -18,8 +18,8 @@ from audioreason.optimize.config import OptimizeConfig, make_config
 from audioreason.optimize.judge import feedback, judge
 from audioreason.optimize.parts import deal
 from audioreason.optimize.plan import gepa_rollouts, make_plan, mipro_sizes
-from audioreason.optimize.record import Recorder, read_lines
-from audioreason.optimize.shapes import AnswerRecord, Candidate
+from audioreason.optimize.record import Recorder, read_lines, spent_at_least
+from audioreason.optimize.shapes import AnswerRecord, Candidate, Spent, State
 from audioreason.optimize.texts import Texts, escape
 from audioreason.prompts import Prompt, dump_prompt, parse_prompt, render
 from audioreason.workspace import Workspace
@@ -153,3 +153,23 @@ def test_a_prompt_that_is_no_template_keeps_its_words() -> None:
     )
     assert made.note
     assert isinstance(made.prompt, Prompt)
+
+
+def test_what_a_killed_search_spent_is_told_by_its_records(tmp_path: Path) -> None:
+    """Its state was last written before two answers came; one of them stands twice, and one line is torn."""
+    answers = [
+        AnswerRecord("a", "one", "x", None, "stop", 9, 5, 1.0, "2026-11-23T10:00:10.000+00:00"),
+        AnswerRecord("b", "two", "y", None, "stop", 9, 7, 1.0, "2026-11-23T10:00:30.500+00:00"),
+    ]
+    with Recorder(tmp_path) as recorder:
+        for one in (*answers, answers[0]):
+            recorder.append(one)
+    with (tmp_path / "answers.jsonl").open("a") as file:
+        file.write('{"request_hash": "c", "item')
+    said = Spent(requests=1, proposer_requests=4, tokens=5, seconds=60.0)
+    killed = State(updated="2026-11-23T10:00:20.000+00:00", spent=said)
+    assert spent_at_least(tmp_path, killed) == Spent(
+        requests=2, proposer_requests=4, tokens=12, seconds=pytest.approx(70.5)
+    )
+    stopped = State(updated="2026-11-23T10:00:31.000+00:00", spent=Spent(requests=3, tokens=20, seconds=71.0))
+    assert spent_at_least(tmp_path, stopped) == stopped.spent

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -13,14 +17,17 @@ from typer.testing import CliRunner
 from audioreason.cli import app
 from audioreason.errors import JobError
 from audioreason.jobs import actions
+from audioreason.jobs import rows as table
 from audioreason.jobs.kinds import find_kind
 from audioreason.jobs.watch import job
-from audioreason.optimize.record import list_optimizations, read_optimization, read_verdicts
+from audioreason.optimize.record import list_optimizations, read_optimization, read_splits, read_verdicts
 from audioreason.prompts import dump_prompt
+from audioreason.runs import run_folder
+from audioreason.runs.storage import merged_predictions
 from audioreason.workspace import write_atomic
 from tests.jobs.helpers import until, until_state
 from tests.optimize.conftest import SEED, Stage, answer, identity
-from tests.servers import Text
+from tests.servers import Request, Text
 
 
 def submit(stage: Stage, **changes: object) -> str:
@@ -52,6 +59,60 @@ def test_a_job_that_is_stopped_goes_on_without_a_repeated_request(stage: Stage) 
     assert set(seen.values()) == {1}
     assert {one.outcome for one in read_verdicts(stage.workspace, job_id)} <= {"correct", "wrong"}
     assert job(stage.workspace, job_id).state == "finished"
+
+
+@pytest.mark.slow
+def test_a_job_whose_worker_is_killed_repeats_only_what_was_in_flight(stage: Stage) -> None:
+    stage.task.reply = lambda request: Text(answer(request).content, after=0.2)
+    job_id = submit(stage)
+    folder = stage.workspace.optimize / job_id
+    tests = [run_folder(stage.workspace, f"{job_id}-test-{who}") for who in ("seed", "winner")]
+
+    def kept() -> int:
+        """Answers about items that are on disk."""
+        order = [(item_id, 0) for item_id in read_splits(folder)["test"]]
+        tested = sum(1 for run in tests for _ in merged_predictions(run, order))
+        return lines(folder / "answers.jsonl") + tested
+
+    moments: list[Callable[[], bool]] = [
+        lambda: lines(folder / "answers.jsonl") >= 6,  # `state.json` knows of none of them yet
+        lambda: lines(folder / "trials.jsonl") >= 3 and stage.task.in_flight >= 4,
+        lambda: lines(tests[1] / "predictions.jsonl") >= 1,
+    ]
+    lost = 0
+    for number, moment in enumerate(moments):
+        until(moment, seconds=120, what=f"moment {number} did not come")
+        os.kill(next(row.pid or 0 for row in table.peek(stage.workspace) if row.id == job_id), signal.SIGKILL)
+        until_state(stage.workspace, job_id, "crashed")
+        assert read_optimization(stage.workspace, job_id).standing == "interrupted"
+        in_flight = len(about_items(stage)) - lost - kept()
+        assert 0 <= in_flight <= stage.config.concurrency
+        lost += in_flight
+        actions.resume(stage.workspace, job_id)
+    view = until_state(stage.workspace, job_id, "finished", "failed", seconds=180)
+    assert view.state == "finished", view.reason
+
+    found = read_optimization(stage.workspace, job_id)
+    assert found.standing == "finished" and found.state.attempt == len(moments) + 1
+    seen = Counter(identity(request) for request in about_items(stage))
+    assert lost and sum(seen.values()) - len(seen) == lost and kept() == len(seen)
+    written = Counter(map(identity, stage.writer.requests))
+    assert sum(written.values()) - len(written) <= len(moments) * 2  # how it hears is asked at each start
+    # what a killed attempt spent is counted, or a budget would be exceeded
+    assert found.state.spent.requests == lines(folder / "answers.jsonl")
+    assert found.state.spent.proposer_requests == len(found.proposals)
+    verdicts = [(one.candidate, one.item_id) for one in read_verdicts(stage.workspace, job_id)]
+    assert len(set(verdicts)) == len(verdicts)
+    assert lines(folder / "trials.jsonl") == len(found.trials)
+
+
+def about_items(stage: Stage) -> list[Request]:
+    """What was asked of the task model but how it hears."""
+    return [request for request in stage.task.requests if "in clip" in request.text]
+
+
+def lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.is_file() else 0
 
 
 def test_the_plan_counts_at_least_what_is_asked(stage: Stage) -> None:
