@@ -14,7 +14,6 @@ import contextlib
 import json
 import logging
 import math
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
     from audioreason.engines.experts import LoraShape
 
+CONFIG = "adapter_config.json"
 RECORD = "audioreason.json"
 WEIGHTS = "adapter_model.safetensors"
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -83,7 +83,7 @@ def read_adapter(folder: Path) -> Adapter:
     """
     from audioreason.engines.experts import LoraShape
 
-    path = folder / "adapter_config.json"
+    path = folder / CONFIG
     try:
         config = json.loads(path.read_text())
         rank, alpha = int(config["r"]), float(config["lora_alpha"])
@@ -98,15 +98,23 @@ def read_adapter(folder: Path) -> Adapter:
         raise EngineError(f"{path} cannot be read ({error}).", "Copy the folder again.") from error
     if not (folder / WEIGHTS).is_file():
         raise EngineError(f"The adapter {folder} has no {WEIGHTS}.", "Copy the folder again.")
-    record = None
-    if (folder / RECORD).is_file():
-        try:
-            record = AdapterRecord.model_validate_json((folder / RECORD).read_bytes())
-        except (OSError, ValidationError) as error:
-            raise EngineError(
-                f"{folder / RECORD} cannot be read ({first_line(error)}).", "Copy the folder again."
-            ) from error
-    return Adapter(folder, LoraShape(rank, alpha, attention, experts), record)
+    return Adapter(folder, LoraShape(rank, alpha, attention, experts), read_record(folder))
+
+
+def read_record(folder: Path) -> AdapterRecord | None:
+    """What made the adapter in a folder; None if another program did, or nothing is there yet.
+
+    Raises:
+        EngineError: if it cannot be read.
+    """
+    if not (folder / RECORD).is_file():
+        return None
+    try:
+        return AdapterRecord.model_validate_json((folder / RECORD).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise EngineError(
+            f"{folder / RECORD} cannot be read ({first_line(error)}).", "Copy the folder again."
+        ) from error
 
 
 def check_base(adapter: Adapter, model: Path) -> None:
@@ -186,25 +194,27 @@ def without_lora(model: Any) -> Iterator[None]:
 
 
 def save_adapter(model: Any, shape: LoraShape, folder: Path, record: AdapterRecord) -> None:
-    """Write the LoRA of a model; the each of the folder's three files appears whole.
+    """Write the LoRA of a model; each of the folder's three files appears whole.
+
+    peft's configuration comes last: a folder without it is no adapter to anybody, so one that the disk had
+    no room for does not pass for an adapter of unknown origin.
 
     Raises:
         WorkspaceError: if the disk is full.
     """
     from safetensors.torch import save
 
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {
         _PREFIX + name: _to_peft(name, value.detach()).contiguous().cpu()
         for name, value in lora_parameters(model).items()
     }
-    scratch = folder / ".config"
-    _peft_config(shape, experts=shape.experts, base=record.base).save_pretrained(str(scratch))
-    config = (scratch / "adapter_config.json").read_text()
-    shutil.rmtree(scratch)
-    write_atomic(folder / "adapter_config.json", config)
+    for torn in folder.glob(".*.tmp"):  # left by a kill
+        torn.unlink()
+    config = _peft_config(shape, experts=shape.experts, base=record.base).to_dict()
+    words = json.dumps(config, indent=2, sort_keys=True, default=sorted)  # as peft writes it; sets sorted
     write_atomic(folder / WEIGHTS, save(tensors, {"format": "pt"}))
     write_atomic(folder / RECORD, record.model_dump_json(indent=2) + "\n")
+    write_atomic(folder / CONFIG, words)
 
 
 def load_adapter(model: Any, adapter: Adapter, dtype: str) -> None:

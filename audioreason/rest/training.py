@@ -51,16 +51,14 @@ def train_round(
         Interrupted: if a stop was asked for; the state is saved.
         LabError: as `train`.
     """
-    from audioreason.engines.adapters import RECORD, read_adapter
+    from audioreason.engines.adapters import read_record
     from audioreason.train.distributed import train_on
     from audioreason.train.loop import train
 
     name = adapter_name(config.name, number)
     out = workspace.adapters / name
-    if (out / RECORD).is_file():
-        record = read_adapter(out).record
-        if record is not None and record.finished:
-            return name
+    if (record := read_record(out)) is not None and record.finished:
+        return name
     data = round_folder(workspace, config.name, number) / "training.jsonl"
     arguments = (workspace, origin, data, out, round_recipe(config, number))
     reason = config.override_reason.strip() or None

@@ -31,7 +31,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from audioreason.engines.adapters import RECORD, AdapterRecord, add_lora, lora_parameters, save_adapter
+from audioreason.engines.adapters import (
+    RECORD,
+    AdapterRecord,
+    add_lora,
+    lora_parameters,
+    read_record,
+    save_adapter,
+)
 from audioreason.engines.local import require_torch
 from audioreason.engines.tokens import ChatTokenizer
 from audioreason.engines.weights import Shards, load_frozen
@@ -373,7 +380,5 @@ def _claim(out: Path, resume: bool) -> None:
             f"There is something in {out} already.",
             "Resume it, or give another name; nothing was changed.",
         )
-    if resume and (out / RECORD).is_file():
-        record = AdapterRecord.model_validate_json((out / RECORD).read_bytes())
-        if record.finished:
-            raise EngineError(f"The training in {out} is finished.", "Give another name to train again.")
+    if resume and (record := read_record(out)) is not None and record.finished:
+        raise EngineError(f"The training in {out} is finished.", "Give another name to train again.")

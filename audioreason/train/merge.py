@@ -8,17 +8,19 @@ on with the next shard. Knows nothing about training.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audioreason.engines.adapters import WEIGHTS, Adapter, AdapterTensors, check_base, read_adapter
 from audioreason.engines.local import require_torch
-from audioreason.engines.pocket import read_config
+from audioreason.engines.pocket import first_line, read_config
 from audioreason.engines.weights import Shards, bare
 from audioreason.errors import EngineError, WorkspaceError
 from audioreason.progress import Progress, Quiet
@@ -97,8 +99,6 @@ def merge(adapter_folder: Path, model: Path, out: Path, progress: Progress | Non
         Stopped: if a stop was asked for.
     """
     require_torch()
-    from safetensors.torch import save_file
-
     progress = progress or Quiet()
     adapter = read_adapter(adapter_folder)
     shards = Shards(model)
@@ -108,31 +108,26 @@ def merge(adapter_folder: Path, model: Path, out: Path, progress: Progress | Non
     experts = read_config(model)["thinker_config"]["text_config"].get("num_experts", 0)
     _check_names(adapter, shards, model)
     part = unfinished(out)
-    _begin(part, origin_of(adapter, model, shards.fingerprint()))
+    with _writing(part):
+        _begin(part, origin_of(adapter, model, shards.fingerprint()))
     left = [file for file in shards.files if not (part / file).is_file()]
-    _check_room(part, sum((model / file).stat().st_size for file in left))
+    beside = _beside(model)
+    _check_room(part, sum(path.stat().st_size for path in (*(model / file for file in left), *beside)))
     merger = Merger(adapter, experts)
     progress.phase("merge", len(shards.files))
     for file in left:
         if progress.should_stop():
-            raise Stopped(f"{len(shards.files) - len(left)} of {len(shards.files)} shards are merged.")
+            done = sum((part / each).is_file() for each in shards.files)
+            raise Stopped(f"{done} of {len(shards.files)} shards are merged.")
         tensors = {name: merger(bare(name), shards.get(name)) for name in shards.names(file)}
-        temporary = part / f".{file}.tmp"
-        try:
-            save_file(tensors, temporary, {"format": "pt"})
-            temporary.chmod(0o644)
-            temporary.replace(part / file)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise WorkspaceError(
-                f"{part / file} could not be written ({error.strerror or error}).",
-                "Free some space and merge again; finished shards are kept.",
-            ) from error
+        with _writing(part / file):
+            _save_shard(tensors, part / file)
         progress.done(sum((part / each).is_file() for each in shards.files), file)
-    for source in model.iterdir():
-        if source.is_file() and not source.name.startswith(".") and source.suffix != ".safetensors":
+    for source in beside:
+        with _writing(part / source.name):
             shutil.copyfile(source, part / source.name)
-    part.rename(out)
+    with _writing(out):
+        part.rename(out)
     return out
 
 
@@ -161,6 +156,11 @@ def origin_of(adapter: Adapter, model: Path, fingerprint: str) -> dict[str, Any]
     }
 
 
+def room(needed: int) -> int:
+    """Bytes that must be free for a merged model of `needed` bytes: a disk is not filled to its end."""
+    return needed + _ROOM
+
+
 def _digest(path: Path) -> str:
     """16 hex digits that tell files of weights apart: size and 16 pieces of 64 KiB; training changes all."""
     digest = hashlib.sha256()
@@ -183,7 +183,57 @@ def _begin(part: Path, origin: dict[str, Any]) -> None:
     if part.exists() and (not note.is_file() or note.read_text() != text):
         shutil.rmtree(part)
     part.mkdir(parents=True, exist_ok=True)
+    for torn in part.glob(".*.tmp"):  # left by a kill
+        torn.unlink()
     write_atomic(note, text)
+
+
+def _beside(model: Path) -> list[Path]:
+    """The files of a model that are not weights; a merged one's note is about itself alone."""
+    return [
+        path
+        for path in sorted(model.iterdir())
+        if path.is_file()
+        and not path.name.startswith(".")
+        and path.suffix != ".safetensors"
+        and path.name != MERGED
+    ]
+
+
+def _save_shard(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Write a shard beside its place, to the disk itself, and put it there whole."""
+    from safetensors.torch import save_file
+
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        save_file(tensors, temporary, {"format": "pt"})
+        temporary.chmod(0o644)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Say in a sentence that something could not be written.
+
+    Raises:
+        WorkspaceError: for what the disk, or safetensors about the disk, says in the block.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        # safetensors: "Error while serializing: I/O error: No space left on device (os error 28)"
+        said = first_line(error).rpartition("I/O error: ")[2].partition(" (os error")[0]
+        why = error.strerror if isinstance(error, OSError) and error.strerror else said
+        raise WorkspaceError(
+            f"{path} could not be written ({why}).",
+            "Free some space and merge again; finished shards are kept.",
+        ) from error
 
 
 def _check_names(adapter: Adapter, shards: Shards, model: Path) -> None:
@@ -206,9 +256,9 @@ def _check_names(adapter: Adapter, shards: Shards, model: Path) -> None:
 
 def _check_room(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
-    if free < needed + _ROOM:
+    if free < room(needed):
         raise WorkspaceError(
-            f"The merged model needs {needed / 1e9:.1f} GB, and the disk of {folder.parent} has"
-            f" {free / 1e9:.1f} GB free.",
-            "Free some space, or give a folder on another disk.",
+            f"Merging needs {needed / 1e9:.2f} GB and {_ROOM / 1e9:.1f} GB to spare, and the disk of"
+            f" {folder.parent} has {free / 1e9:.2f} GB free.",
+            "Free some space, or give a folder on another disk; finished shards are kept.",
         )

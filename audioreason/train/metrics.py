@@ -5,12 +5,14 @@ Knows nothing about what is trained.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import orjson
 import psutil
 
+from audioreason.errors import WorkspaceError
 from audioreason.workspace import JsonlWriter, truncate_torn_tail, write_atomic
 
 
@@ -20,6 +22,9 @@ class Metrics:
     Args:
         folder: the run's.
         step: where it goes on from; lines after it, of steps that will be made again, are dropped.
+
+    Raises:
+        WorkspaceError: here and from `step` and `held_out`, if the disk is full.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -29,7 +34,12 @@ class Metrics:
             lines = path.read_bytes().splitlines()
             write_atomic(path, b"".join(x + b"\n" for x in lines if orjson.loads(x)["step"] <= step))
         self._lines = JsonlWriter(path)
-        self._board = _board(folder / "tensorboard", step)
+        self._folder = folder / "tensorboard"
+        try:
+            self._board = _board(self._folder, step)
+        except OSError as error:
+            self._lines.close()
+            raise _unwritten(self._folder, error) from error
 
     def step(
         self, step: int, loss: float, norm: float, rate: float, tokens: int, seconds: float
@@ -53,13 +63,18 @@ class Metrics:
         """Close the files."""
         self._lines.close()
         if self._board is not None:
-            self._board.close()
+            with contextlib.suppress(OSError):  # the disk is full; metrics.jsonl has the same numbers
+                self._board.close()
 
     def _write(self, step: int, values: dict[str, float]) -> None:
         self._lines.append(orjson.dumps({"step": step, **values}))
-        if self._board is not None:
+        if self._board is None:
+            return
+        try:
             for name, value in values.items():
                 self._board.add_scalar(f"train/{name}", value, step)
+        except OSError as error:  # its thread met it before, and says so now
+            raise _unwritten(self._folder, error) from error
 
 
 def _board(folder: Path, step: int) -> Any:
@@ -68,6 +83,13 @@ def _board(folder: Path, step: int) -> Any:
     except ImportError:  # an extra of its own; metrics.jsonl has the same numbers
         return None
     return SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+
+
+def _unwritten(folder: Path, error: OSError) -> WorkspaceError:
+    return WorkspaceError(
+        f"{folder} could not be written ({error.strerror or error}).",
+        "Free some space and resume; what was written before is intact.",
+    )
 
 
 def _memory() -> int:

@@ -5,6 +5,7 @@ Knows nothing about steps.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import secrets
@@ -67,6 +68,7 @@ def save_state(
         "random": torch.random.get_rng_state(),
     }
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         for old in path.parent.glob(f".{path.name}.*.tmp"):  # left by a kill
             old.unlink()
         with temporary.open("wb") as file:
@@ -75,11 +77,22 @@ def save_state(
             os.fsync(file.fileno())
         temporary.replace(path)
     except (OSError, RuntimeError) as error:  # torch says RuntimeError when the disk is full
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise WorkspaceError(
-            f"The state of the training could not be written to {path} ({first_line(error)}).",
+            f"The state of the training could not be written to {path} ({_why(error)}).",
             "Free some space and resume; the state before is intact.",
         ) from error
+
+
+def _why(error: Exception) -> str:
+    """What the disk said, where torch hid it behind an assertion about positions in its archive."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__context__
+    return first_line(error)
 
 
 def load_state(

@@ -6,6 +6,7 @@ Knows nothing about tensors: that is the room `train`.
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,7 @@ def plan(spec: MergeSpec, workspace: Workspace) -> Plan:
     """Size and time; sees that the adapter belongs to the model."""
     from audioreason.engines.adapters import check_base, read_adapter
     from audioreason.engines.weights import Shards
+    from audioreason.train.merge import room
 
     if (models_folder(workspace) / spec.name).exists():
         raise JobError(f"There is a model {spec.name} already.", "Choose another name.")
@@ -132,12 +134,17 @@ def plan(spec: MergeSpec, workspace: Workspace) -> Plan:
     adapter = read_adapter(adapter_folder(workspace, spec.adapter))
     check_base(adapter, model)
     size = Shards(model).size()
+    free = shutil.disk_usage(workspace.root).free
     return Plan(
         seconds=max(1.0, size / _BYTES_A_SECOND),
         basis="At 150 MB a second.",
         checks=(
             Check("adapter", "ok", f"{adapter.folder.name} was trained on {model.name}."),
-            Check("disk", "ok", f"The merged model takes {size / 1e9:.2f} GB."),
+            Check(
+                "disk",
+                "ok" if free >= room(size) else "fail",
+                f"Merging needs {room(size) / 1e9:.2f} GB with some to spare; {free / 1e9:.2f} GB are free.",
+            ),
         ),
     )
 

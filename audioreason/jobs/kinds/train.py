@@ -114,15 +114,15 @@ class TrainSpec(BaseModel):
 
 def run(spec: TrainSpec, workspace: Workspace, progress: JobProgress) -> dict[str, Any]:
     """Train, or go on where the attempt before was interrupted."""
-    from audioreason.engines.adapters import RECORD, read_adapter
+    from audioreason.engines.adapters import read_record
     from audioreason.train.distributed import train_on
     from audioreason.train.loop import train
 
     out = workspace.adapters / (spec.name or progress.job_id)
     if progress.attempt > 1:
         check_resume(spec, workspace, progress.job_id)
-    if (out / RECORD).is_file() and _owner(out) == progress.job_id:
-        record = read_adapter(out).record
+    if _owner(out) == progress.job_id:
+        record = read_record(out)
         if record is not None and record.finished:  # the attempt before died after its last step
             return {"adapter": out.name, "step": record.step, "held_out_loss": record.loss}
     data, model = data_file(workspace, spec.data), model_folder(spec.model)
