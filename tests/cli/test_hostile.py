@@ -153,12 +153,6 @@ def test_a_judge_that_rates_nothing_is_quoted(say: Say, workspace: Workspace) ->
 
 
 @pytest.mark.slow
-def test_what_a_benchmark_has_makes_no_empty_training_file(say: Say, workspace: Workspace) -> None:
-    assert "a benchmark has all" in say("teach", "soundcheck", status=1)[1]
-    assert not (workspace.root / "training").exists()
-
-
-@pytest.mark.slow
 def test_the_doctor_looks_on_where_the_workspace_cannot_be_used(say: Say) -> None:
     out = say("-w", "/dev/null/x", "doctor", status=1)[0]
     assert "/dev/null/x" in out and "python" in out

@@ -173,8 +173,9 @@ def test_teach_writes_gold_answers_and_never_over_a_file(
 def test_benchmark_items_are_not_taught(lab: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUDIOREASON_WORKSPACE", str(lab.root))
     made = CliRunner().invoke(app, ["teach", "soundcheck", "--split", "explore"])
-    assert "0 examples" in made.output
-    assert "left out" in made.output
+    assert isinstance(made.exception, ItemError)
+    assert "a benchmark has all" in str(made.exception)
+    assert not (lab.root / "training" / "soundcheck.jsonl").exists()
 
 
 def test_a_merge_of_an_adapter_of_another_model_is_refused_in_the_plan(
