@@ -24,6 +24,13 @@ app = typer.Typer(
 Name = Annotated[str, typer.Argument(help="Name of the experiment.")]
 OptionalName = Annotated[str, typer.Argument(help="Name of the experiment (default: the file's).")]
 Config = Annotated[Path | None, typer.Option(help="Settings, YAML or JSON: the fields of the job rest.")]
+Filter = Annotated[
+    str,
+    typer.Option(
+        "--filter",
+        help="A preset of the filter, paper or code: also for a round that kept nothing with another.",
+    ),
+]
 RoundNumber = Annotated[int | None, typer.Option("--round", min=0, help="Default: the one that is next.")]
 
 
@@ -32,6 +39,7 @@ def run(
     name: OptionalName = "",
     config: Config = None,
     preset: Annotated[str, typer.Option(help="Where settings start that the file leaves out.")] = "",
+    filter_preset: Filter = "",
     resume: Annotated[bool, typer.Option("--resume", help="Go on where it was interrupted.")] = False,
     plan: Annotated[bool, typer.Option("--plan", help="Only say what it would take.")] = False,
     json: Json = False,
@@ -39,6 +47,8 @@ def run(
     """Run an experiment to its end; Ctrl-C keeps what is done, --resume goes on."""
     workspace = Workspace.open()
     settings = _settings(workspace, name, config, preset, resume)
+    if filter_preset:
+        settings = settings.model_copy(update={"filter": filter_preset, "filter_changes": {}})
     if plan:
         _plan(workspace, settings, json)
         return

@@ -17,6 +17,7 @@ from audioreason.progress import Progress
 from audioreason.prompts import load_prompt
 from audioreason.rest.config import RestConfig
 from audioreason.rest.generate import stored_prompt
+from audioreason.rest.nothing import other_rules, why_nothing
 from audioreason.rest.problems import problems_dataset, right_shares
 from audioreason.rest.record import generate_run, round_folder
 from audioreason.review.cues import run_cues, why_no_cues
@@ -85,14 +86,9 @@ def choose(workspace: Workspace, config: RestConfig, number: int, silent: str, p
         named = set(cues.having("mentioned"))
         keys = zip(candidates["item_id"], candidates["sample"], strict=True)
         candidates["mentions"] = [key in named for key in keys]
-    result = select(
-        candidates,
-        problem_table(items.values()),
-        rules,
-        rehearsal=config.rehearsal,
-        silent=right_shares(workspace, silent) if silent else None,
-        seed=config.seed,
-    )
+    problems = problem_table(items.values())
+    shares = right_shares(workspace, silent) if silent else None
+    result = select(candidates, problems, rules, rehearsal=config.rehearsal, silent=shares, seed=config.seed)
     target = round_folder(workspace, config.name, number)
     for name, table in (("candidates", result.candidates), ("problems", result.problems)):
         _write(target / f"{name}.parquet", table)
@@ -116,7 +112,17 @@ def choose(workspace: Workspace, config: RestConfig, number: int, silent: str, p
         )
     write_examples(target / "training.jsonl", examples)
     progress.done(len(candidates))
-    return Chosen(len(examples), result.words, result.summary, "" if examples else _nothing(result, number))
+    nothing = ""
+    if not examples:
+        right = result.candidates["strict"].fillna(False).astype(bool)
+        others = {
+            name: select(candidates, problems, other, silent=shares, seed=config.seed).summary["kept"]
+            for name, other in other_rules(config).items()
+        }
+        counted = result.candidates.loc[right, "reason"].value_counts()
+        reasons = {str(reason): int(count) for reason, count in counted.items()}
+        nothing = why_nothing(result.summary, reasons, others, config, number)
+    return Chosen(len(examples), result.words, result.summary, nothing)
 
 
 def whole_answer(prediction: Prediction) -> str:
@@ -149,20 +155,6 @@ def problem_table(items: Any) -> pd.DataFrame:
 
     rows = [(item.id, item.subcategory, item.layer, item.family, len(item.choices)) for item in items]
     return pd.DataFrame(rows, columns=["item_id", "subcategory", "layer", "family", "n_choices"])
-
-
-def _nothing(result: Any, number: int) -> str:
-    problems = result.problems
-    tried = problems[problems["n"] > 0]
-    if not len(tried):
-        why = "the server answered none of them"
-    elif not (tried["k"] > 0).any():
-        why = f"none of {len(tried):,} problems was ever right"
-    elif (tried["k"] == tried["n"]).all():
-        why = f"all {len(tried):,} problems are always right"
-    else:
-        why = "no right candidate lies in a zone that is learned from, or passes the quality gates"
-    return f"Round {number} has nothing to learn from: {why}. Nothing was trained."
 
 
 def _write(path: Path, table: pd.DataFrame) -> None:

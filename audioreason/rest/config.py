@@ -7,7 +7,7 @@ same fields. Knows nothing about how any of it is done.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -18,6 +18,7 @@ from pydantic.config import JsonDict
 from audioreason.errors import RestError
 
 LEARNING_RATES = (2e-5, 1e-5, 5e-6)  # of the published three rounds
+FILTERING = ("filter", "filter_changes", "rehearsal")  # fields that the second phase alone goes by
 _ADVANCED: JsonDict = {"advanced": True}
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -290,9 +291,12 @@ class RestConfig(BaseModel):
         """What forgetting is judged by: the prompt that is trained on if it is asked, else the first."""
         return self.prompt if self.prompt in self.eval_prompts else self.eval_prompts[0]
 
-    def differences(self, other: RestConfig) -> list[str]:
-        """What another has that would give another result, in words; when states are saved may differ."""
-        free = {"save_minutes", "concurrency"}
+    def differences(self, other: RestConfig, besides: Iterable[str] = ()) -> list[str]:
+        """What another has that would give another result, in words; when states are saved may differ.
+
+        Fields in `besides` may differ too.
+        """
+        free = {"save_minutes", "concurrency", *besides}
         mine, theirs = self.model_dump(), other.model_dump()
         return [
             f"{field} was {mine[field]} and is now {theirs[field]}"

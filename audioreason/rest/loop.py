@@ -51,9 +51,9 @@ from audioreason.rest.record import (
     read_experiment,
     silent_run,
     tried_name,
-    write_config,
     write_round,
 )
+from audioreason.rest.settling import settle
 from audioreason.rest.training import merge_round, round_recipe, train_round
 from audioreason.runs import run_folder
 from audioreason.workspace import FileLock, Workspace
@@ -84,8 +84,8 @@ def run(
         The experiment as it then stands; `state` tells whether it is through.
 
     Raises:
-        RestError: if the name is taken, the settings are not those it began with, it is being worked on, or
-            `only` is not what comes next.
+        RestError: if the name is taken, the settings are not those it began with (the filter's may differ
+            after a round that kept nothing), it is being worked on, or `only` is not what comes next.
         GuardError: if a benchmark item would train the model; nothing was asked.
         Interrupted: if a stop was asked for before anything was begun.
         LabError: what a phase raises; what was done stays, and resuming goes on.
@@ -109,7 +109,7 @@ def run(
     if not lock.acquire():
         raise RestError(f"The experiment {config.name} is being worked on.", "Stop that first, or wait.")
     try:
-        write_config(workspace, config)
+        settle(workspace, config)
         with Server(serve) as server:
             _go_on(workspace, config, server, progress, only)
     except Interrupted:

@@ -272,7 +272,7 @@ def _about_zones(one: Round, here: Figures, found: Experiment) -> list[str]:
     if not counted:
         said.append(f"No problem of {one.name} counts, so no zone of it can be claimed.")
     elif not zone.k:
-        said.append(f"No problem of {one.name} is in the zone “{name}”: there was nothing to learn from.")
+        said.append(f"No problem of {one.name} is in the zone “{name}”, so nothing to learn from is there.")
     elif here.guess and zone.low <= here.guess[found.accent]:
         said.append(
             f"{one.name}: {100 * (zone.value or 0):.1f}% of the problems are in the zone “{name}”"

@@ -1,6 +1,6 @@
 """What a self-training experiment leaves on disk, and how it is read.
 
-    rest/ID/config.json          RestConfig, written once
+    rest/ID/config.json          RestConfig, written once; another filter after a round that kept nothing
     rest/ID/lock                 held while a loop works on it
     rest/ID/round-0/round.json   the base: evaluation runs only
     rest/ID/round-N/             round.json, candidates.parquet, problems.parquet, training.jsonl
@@ -194,20 +194,21 @@ def merged_folder(workspace: Workspace, name: str, number: int) -> Path:
     return workspace.root / "models" / adapter_name(name, number)
 
 
-def write_config(workspace: Workspace, config: RestConfig) -> None:
-    """Begin an experiment; the same settings again change nothing.
+def write_config(workspace: Workspace, config: RestConfig, replace: bool = False) -> None:
+    """Begin an experiment; the same settings again change nothing, unless others are to `replace` them.
 
     Raises:
         RestError: if there is one of that name with other settings.
         WorkspaceError: if the disk is full.
     """
     path = experiment_folder(workspace, config.name) / "config.json"
-    if path.exists() and (changed := read_experiment(workspace, config.name).config.differences(config)):
+    there = path.exists() and not replace
+    if there and (changed := read_experiment(workspace, config.name).config.differences(config)):
         raise RestError(
             f"The experiment {config.name} has other settings: {'; '.join(changed)}.",
             "Resume it with its own, or choose another name.",
         )
-    if not path.exists():
+    if not there:
         write_atomic(path, config.model_dump_json(indent=2) + "\n")
 
 

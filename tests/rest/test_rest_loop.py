@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import namedtuple
-from collections.abc import Iterator
+from collections import Counter, namedtuple
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,7 @@ from audioreason.rest.record import (
 from audioreason.runs import Prediction, load_record, run_folder
 from audioreason.runs.storage import merged_predictions
 from audioreason.workspace import FileLock, Workspace
-from tests.servers import FakeServer, Text
+from tests.servers import FakeServer, Request, Text
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +49,40 @@ def server(workspace: Workspace) -> Iterator[FakeServer]:
     wrong = {item.question: next(c for c in item.choices if c != item.answer) for item in items}
     with FakeServer(half_right(gold, wrong), check_model=False) as running:
         yield running
+
+
+QUICK = {
+    "eval_prompts": ["baseline"],
+    "eval_limit": 1,
+    "eval_temperature": 0.0,
+}  # an evaluation of one request
+
+
+def answering(workspace: Workspace, right: Callable[[int, int], bool]) -> Callable[[Request], Text]:
+    """A reply by rule: `right(item, how often it was asked before)`."""
+    items = load_dataset(workspace, "tiny").items
+    asked: Counter[int] = Counter()
+
+    def reply(request: Request) -> Text:
+        number = next(index for index, item in enumerate(items) if item.question in request.text)
+        item, before = items[number], asked[number]
+        asked[number] += 1
+        wrong = next(choice for choice in item.choices if choice != item.answer)
+        return Text(f"ANSWER: {item.answer if right(number, before) else wrong}")
+
+    return reply
+
+
+def never(item: int, before: int) -> bool:
+    return False
+
+
+def always(item: int, before: int) -> bool:
+    return True
+
+
+def one_item(item: int, before: int) -> bool:
+    return item == 0
 
 
 def answers(workspace: Workspace, run_id: str) -> list[Prediction]:
@@ -143,22 +177,75 @@ def test_the_next_round_trains_on_the_merged_model_and_a_full_disk_at_the_merge_
     assert found.rounds[2].origin == "two-r1"
 
 
-@pytest.mark.parametrize(("given", "words"), [("nothing", "ever right"), ("everything", "always right")])
-def test_nothing_to_learn_from_ends_the_experiment_with_a_sentence(
-    workspace: Workspace, server: FakeServer, model: Path, given: str, words: str
+@pytest.mark.parametrize(
+    ("name", "right", "found", "advice"),
+    [
+        ("never", never, ["none of 4 problems was ever right (16 wrong answer)"], "no filter can change"),
+        ("always", always, ["all 4 problems are always right"], "harder problems"),
+        (
+            "gap",
+            one_item,
+            ["4 of 16 candidates are right and none of them is kept", "3 unsolved, 1 mastered",
+             "4 the zone mastered is not learned from"],
+            '"strategy": "all"',
+        ),
+    ],
+)  # fmt: skip
+def test_a_round_without_a_lesson_says_what_was_found_and_keeps_its_candidates(
+    workspace: Workspace,
+    server: FakeServer,
+    model: Path,
+    name: str,
+    right: Callable[[int, int], bool],
+    found: list[str],
+    advice: str,
 ) -> None:
-    usual = server.reply
-    assert callable(usual)
-    if given == "nothing":
-        server.reply = Text("ANSWER: none of these at all")
-    else:
-        server.reply = lambda request: usual(
-            type(request)(request.number, {**request.body, "seed": 0}, request.headers, request.in_flight)
-        )
-    found = run(workspace, settings(model, name=given, eval_prompts=["baseline"]), serve=serving(server))
-    assert found.state == "finished" and words in found.stop and "Nothing was trained" in found.stop
-    assert not (workspace.adapters / f"{given}-r1").exists()
-    assert read_candidates(workspace, given, 1) is not None
+    config = settings(model, name=name, **QUICK)
+    run(workspace, config, serve=serving(server), only=(0, "evaluate"))
+    server.reply = answering(workspace, right)
+    ended = run(workspace, config, serve=serving(server), resume=True)
+    assert ended.state == "finished" and [one.number for one in ended.rounds] == [0, 1]
+    for words in (*found, advice, "Round 1 has nothing to learn from", "Nothing was trained"):
+        assert words in ended.stop
+    assert ended.stop.endswith(".") and "\n" not in ended.stop
+    assert not (workspace.adapters / f"{name}-r1").exists()
+    candidates, problems = read_candidates(workspace, name, 1), read_problems(workspace, name, 1)
+    assert candidates is not None and len(candidates) == 16 and not candidates["kept"].any()
+    assert problems is not None and len(problems) == 4
+    assert (candidates["reason"] != "").all(), "every candidate says why it was left out"
+
+
+def test_another_filter_goes_on_with_the_same_candidates(
+    workspace: Workspace, server: FakeServer, model: Path
+) -> None:
+    config = settings(model, name="again", **QUICK, filter="paper")
+    run(workspace, config, serve=serving(server), only=(0, "evaluate"))
+    server.reply = answering(workspace, lambda item, before: before == 0)  # one of four: challenging
+    starved = run(workspace, config, serve=serving(server), resume=True)
+    assert "4 the zone challenging is not learned from; problems: 4 challenging" in starved.stop
+    assert "the filter code would keep 4 of the same candidates" in starved.stop
+    assert "audioreason rest run again --resume --filter code" in starved.stop
+    asked = len(server.requests)
+    assert run(workspace, config, serve=serving(server), resume=True) == starved
+    other = config.model_copy(update={"filter": "code"})
+
+    for changes, words in (({"filter": "cod"}, "no filter cod"), ({"samples": 5}, "samples was 4")):
+        with pytest.raises(RestError, match=words):
+            run(workspace, other.model_copy(update=changes), serve=serving(server), resume=True)
+        assert read_experiment(workspace, "again") == starved
+
+    chosen = run(workspace, other, serve=serving(server), resume=True, only=(1, "filter"))
+    assert len(server.requests) == asked, "nothing is asked again"
+    last = chosen.rounds[-1]
+    assert (last.training, last.stop, last.over) == (4, "", False)
+    assert last.notes == ["Filtered with other settings: filter was paper and is now code."]
+    assert len((round_folder(workspace, "again", 1) / "training.jsonl").read_text().splitlines()) == 4
+    ended = run(workspace, other, serve=serving(server), resume=True)
+    assert ended.state == "finished" and not ended.stop and ended.config.filter == "code"
+    assert (workspace.adapters / "again-r1").is_dir()
+    assert len(server.requests) - asked == 1, "the evaluation of what was trained"
+    with pytest.raises(RestError, match="filter was code and is now paper"):
+        run(workspace, config, serve=serving(server), resume=True)
 
 
 @pytest.mark.slow
