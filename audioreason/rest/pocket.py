@@ -7,13 +7,13 @@ that is aimed anew at each round's model; with `+rehearsal`, mastered samples ar
 The model is the Pocket Listener, the filter, the training, the merge and the statistics are the loop's own;
 only the candidates are written by `engines.bulk` instead of a server. Each arm is tested greedily, with the
 prompt that it was trained on and with another, on fresh items that no training draws from and on the shipped
-set. `--tiny` runs everything on a CPU in a minute, which the tests do. What came
-of it: docs/self-training.md.
+set. `--tiny` runs it on a CPU in a minute, which the tests do. What came of it: docs/self-training.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -129,6 +129,8 @@ def run_arm(out: Path, arm: str, seed: int, sizes: Sizes) -> dict[str, Any]:
     Raises:
         LabError: what a phase raises; the rounds before are in the file.
     """
+    import torch
+
     workspace = Workspace(out / f"work-{arm.replace('+', '-')}-{seed}")
     prompt, other = load_prompt(PROMPT), load_prompt(OTHER)
     tests = _tests(workspace, sizes)
@@ -164,11 +166,11 @@ def run_arm(out: Path, arm: str, seed: int, sizes: Sizes) -> dict[str, Any]:
         one["seconds"]["candidates"] = round(time.monotonic() - began, 1)
         began = time.monotonic()
         del model
-        data = workspace.root / f"training-{number}.jsonl"
+        gc.collect()
+        torch.cuda.empty_cache()  # other arms may run beside this one
+        data, adapter = workspace.root / f"training-{number}.jsonl", workspace.adapters / f"r{number}"
         write_examples(data, examples)
-        trained = train(
-            workspace, folder, data, workspace.adapters / f"r{number}", _recipe(sizes, number, seed)
-        )
+        trained = train(workspace, folder, data, adapter, _recipe(sizes, number, seed))
         folder = merge(trained.folder, folder, workspace.root / "models" / f"r{number}")
         one["training"] = {"examples": len(examples), "steps": trained.steps, "loss": trained.loss}
         one["seconds"]["train"] = round(time.monotonic() - began, 1)
@@ -218,8 +220,8 @@ def _aimed(
     probed = _counted(dict.fromkeys(all_cells()[: sizes.cells], sizes.probe))
     generate_cells(workspace.datasets / name, probed, seed=2000 * (seed + 1) + number)
     dataset = load_dataset(workspace, name)
-    draws = 100 * seed + number
-    heard, silent = _both(model, prompt, dataset, sizes.probe_samples, sizes.silent_samples, draws)
+    few = sizes.silent_samples
+    heard, silent = _both(model, prompt, dataset, sizes.probe_samples, few, 100 * seed + number)
     table = problem_table(dataset.items)
     table["difficulty"] = [item.difficulty for item in dataset.items]
     right = _right(heard, dataset, prompt)
@@ -293,8 +295,8 @@ def _choose(
     rehearse: bool,
 ) -> tuple[list[Example], dict[str, Any]]:
     """A round's candidates and what the filter makes of them."""
-    draws = 100 * seed + 20 + number
-    heard, silent = _both(model, prompt, dataset, sizes.samples, sizes.silent_samples, draws)
+    few = sizes.silent_samples
+    heard, silent = _both(model, prompt, dataset, sizes.samples, few, 100 * seed + 20 + number)
     items = {item.id: item for item in dataset.items}
     rules = filter_config(sizes.filter)
     chosen = select(
