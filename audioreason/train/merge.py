@@ -24,11 +24,12 @@ from audioreason.engines.pocket import first_line, read_config
 from audioreason.engines.weights import Shards, bare
 from audioreason.errors import EngineError, WorkspaceError
 from audioreason.progress import Progress, Quiet
-from audioreason.workspace import write_atomic
+from audioreason.workspace import FileLock, write_atomic
 
 if TYPE_CHECKING:
     import torch
 
+_LOCK = ".lock"  # held in the unfinished folder while it is worked on
 MERGED = "merged.json"  # what was merged into the folder, beside its weights
 _EXPERT = re.compile(r"model\.layers\.(\d+)\.mlp\.experts\.(\d+)\.(gate|up|down)_proj\.weight")
 _ROOM = 1 << 30  # bytes left free on the disk
@@ -108,12 +109,39 @@ def merge(adapter_folder: Path, model: Path, out: Path, progress: Progress | Non
     experts = read_config(model)["thinker_config"]["text_config"].get("num_experts", 0)
     _check_names(adapter, shards, model)
     part = unfinished(out)
+    with _alone(part):
+        with _writing(part):
+            _begin(part, origin_of(adapter, model, shards.fingerprint()))
+        _fill(part, model, shards, Merger(adapter, experts), progress)
+        with _writing(out):
+            (part / _LOCK).unlink()
+            part.rename(out)
+    return out
+
+
+@contextlib.contextmanager
+def _alone(part: Path) -> Iterator[None]:
+    """Hold an unfinished folder.
+
+    Raises:
+        WorkspaceError: if another process merges into it.
+    """
+    lock = FileLock(part / _LOCK)
     with _writing(part):
-        _begin(part, origin_of(adapter, model, shards.fingerprint()))
+        held = lock.acquire()
+    if not held:
+        raise WorkspaceError(f"Another process merges into {part} now.", "Wait for it, or stop it.")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _fill(part: Path, model: Path, shards: Shards, merger: Merger, progress: Progress) -> None:
+    """Write what an unfinished folder lacks."""
     left = [file for file in shards.files if not (part / file).is_file()]
     beside = _beside(model)
     _check_room(part, sum(path.stat().st_size for path in (*(model / file for file in left), *beside)))
-    merger = Merger(adapter, experts)
     progress.phase("merge", len(shards.files))
     for file in left:
         if progress.should_stop():
@@ -126,9 +154,6 @@ def merge(adapter_folder: Path, model: Path, out: Path, progress: Progress | Non
     for source in beside:
         with _writing(part / source.name):
             shutil.copyfile(source, part / source.name)
-    with _writing(out):
-        part.rename(out)
-    return out
 
 
 def unfinished(out: Path) -> Path:
@@ -177,14 +202,16 @@ def _digest(path: Path) -> str:
 
 
 def _begin(part: Path, origin: dict[str, Any]) -> None:
-    """Make the unfinished folder; one of another merge is begun anew."""
+    """Say in the unfinished folder what is merged; one of another merge is begun anew."""
     note = part / MERGED
     text = json.dumps(origin, indent=2) + "\n"
-    if part.exists() and (not note.is_file() or note.read_text() != text):
-        shutil.rmtree(part)
-    part.mkdir(parents=True, exist_ok=True)
-    for torn in part.glob(".*.tmp"):  # left by a kill
-        torn.unlink()
+    if not note.is_file() or note.read_text() != text:
+        for old in part.iterdir():
+            if old.name != _LOCK:
+                old.unlink()
+    for torn in part.glob(".*"):  # ours and safetensors' own, left by a kill
+        if torn.name != _LOCK:
+            torn.unlink()
     write_atomic(note, text)
 
 

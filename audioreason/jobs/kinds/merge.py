@@ -82,7 +82,7 @@ def check_resume(spec: MergeSpec, workspace: Workspace, job_id: str) -> None:
             "Duplicate this job with another name.",
         )
     part = unfinished(out)
-    if not out.exists() and part.exists() and not _is_of(part / MERGED, origin):
+    if not out.exists() and (part / MERGED).exists() and not _is_of(part / MERGED, origin):
         raise JobError(
             f"The adapter {adapter.folder.name} or the model {model.name} has changed since models/{out.name}"
             " was begun, so its shards would not belong together.",
