@@ -19,6 +19,7 @@ from audioreason.errors import RestError
 
 LEARNING_RATES = (2e-5, 1e-5, 5e-6)  # of the published three rounds
 FILTERING = ("filter", "filter_changes", "rehearsal")  # fields that the second phase alone goes by
+FITTING = ("longest",)  # what training cannot begin without
 _ADVANCED: JsonDict = {"advanced": True}
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {

@@ -54,7 +54,7 @@ from audioreason.rest.record import (
     write_round,
 )
 from audioreason.rest.settling import settle
-from audioreason.rest.training import merge_round, round_recipe, train_round
+from audioreason.rest.training import left_out, merge_round, round_recipe, train_round
 from audioreason.runs import run_folder
 from audioreason.workspace import FileLock, Workspace
 
@@ -84,8 +84,8 @@ def run(
         The experiment as it then stands; `state` tells whether it is through.
 
     Raises:
-        RestError: if the name is taken, the settings are not those it began with (the filter's may differ
-            after a round that kept nothing), it is being worked on, or `only` is not what comes next.
+        RestError: if the name is taken, the settings are not those it began with (those that nothing
+            was done by yet may differ), it is being worked on, or `only` is not what comes next.
         GuardError: if a benchmark item would train the model; nothing was asked.
         Interrupted: if a stop was asked for before anything was begun.
         LabError: what a phase raises; what was done stays, and resuming goes on.
@@ -275,6 +275,7 @@ def _phase(
         server.stop()  # on one GPU there is no room for both
         one.adapter = train_round(workspace, config, number, Path(one.folder), progress)
         one.model = round_model(config, number)
+        one.notes += left_out(workspace, config, number, one.training or 0)
         one.recipe = _words(round_recipe(config, number).model_dump(exclude_none=True))
     elif phase == "merge":
         server.stop()

@@ -1,5 +1,5 @@
-"""An experiment begins with its settings, or goes on with them. Only the filter's may change, after a round
-that kept nothing: its candidates are all there, so that none is asked for again.
+"""An experiment begins with its settings, or goes on with them. The filter's may change after a round that
+kept nothing, and what is too long to train on before a training: no candidate is asked for again.
 
 Knows neither servers nor training.
 """
@@ -7,12 +7,14 @@ Knows neither servers nor training.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from audioreason.rest.choosing import check_cues
-from audioreason.rest.config import FILTERING, RestConfig
+from audioreason.rest.config import FILTERING, FITTING, RestConfig
 from audioreason.rest.record import (
     PHASES,
     Round,
+    adapter_name,
     experiment_folder,
     read_experiment,
     write_config,
@@ -24,9 +26,9 @@ from audioreason.workspace import Workspace
 def settle(workspace: Workspace, config: RestConfig) -> None:
     """Begin an experiment with its settings, or see that it goes on with them.
 
-    As long as the newest round trained nothing, the filter's settings may be others: the round is then
-    filtered again. Its record is reset before the settings are replaced, so a kill between leaves an
-    experiment that filters as before.
+    The filter's settings may be others as long as nothing is learned from the newest round's candidates: they
+    are filtered again. `longest` may be another until their training begins. The round's record is changed
+    before the settings are replaced, so a kill between leaves an experiment that goes on as before.
 
     Raises:
         RestError: if other settings differ, or the filter's cannot be used; nothing was changed.
@@ -37,22 +39,27 @@ def settle(workspace: Workspace, config: RestConfig) -> None:
         return
     found = read_experiment(workspace, config.name)
     changed = found.config.differences(config)
-    if changed and unlearned(found.rounds) and not found.config.differences(config, FILTERING):
-        check_cues(workspace, config)
-        last = found.rounds[-1]
-        note = f"Filtered with other settings: {'; '.join(changed)}."
-        reset = {
-            "phase": "generate", "over": False, "stop": "", "training": None, "training_words": "",
-            "summary": {},
-            "notes": [*(said for said in last.notes if said != note), note],
-        }  # fmt: skip
-        write_round(workspace, config.name, last.model_copy(update=reset))
-        write_config(workspace, config, replace=True)
+    free = _free(workspace, config.name, found.rounds)
+    if not changed or found.config.differences(config, free):
+        write_config(workspace, config)
         return
-    write_config(workspace, config)
+    check_cues(workspace, config)
+    last = found.rounds[-1]
+    note = f"Went on with other settings: {'; '.join(changed)}."
+    update: dict[str, Any] = {"notes": [*(said for said in last.notes if said != note), note]}
+    if free == FILTERING:
+        update |= {"phase": "generate", "over": False, "stop": "", "training": None, "training_words": ""}
+        update["summary"] = {}
+    write_round(workspace, config.name, last.model_copy(update=update))
+    write_config(workspace, config, replace=True)
 
 
-def unlearned(rounds: Sequence[Round]) -> bool:
-    """Whether the newest round has its candidates, and nothing is learned from them yet."""
+def _free(workspace: Workspace, name: str, rounds: Sequence[Round]) -> tuple[str, ...]:
+    """The settings that nothing was done by yet in the newest round."""
     last = rounds[-1] if rounds else None
-    return last is not None and last.number > 0 and last.phase in PHASES[:2] and not last.training
+    if last is None or last.number == 0 or last.phase not in PHASES[:2]:
+        return ()
+    if not last.training:
+        return FILTERING
+    adapter = workspace.adapters / adapter_name(name, last.number)
+    return () if adapter.exists() and any(adapter.iterdir()) else FITTING

@@ -79,6 +79,20 @@ def train_round(
     return name
 
 
+def left_out(workspace: Workspace, config: RestConfig, number: int, examples: int) -> list[str]:
+    """A sentence about the examples that were too long for a round's training, if there were any."""
+    from audioreason.engines.adapters import read_record
+
+    record = read_record(workspace.adapters / adapter_name(config.name, number))
+    trained = record.data.get("rows", examples) if record else examples
+    if trained >= examples:
+        return []
+    return [
+        f"{examples - trained:,} of the {examples:,} examples of round {number} have more than"
+        f" {config.longest:,} tokens and were left out of its training."
+    ]
+
+
 def merge_round(
     workspace: Workspace, config: RestConfig, number: int, origin: Path, progress: Progress
 ) -> Path:
