@@ -82,7 +82,9 @@ def test_a_job_whose_worker_is_killed_repeats_only_what_was_in_flight(stage: Sta
     lost = 0
     for number, moment in enumerate(moments):
         until(moment, seconds=120, what=f"moment {number} did not come")
-        os.kill(next(row.pid or 0 for row in table.peek(stage.workspace) if row.id == job_id), signal.SIGKILL)
+        pid = next(row.pid for row in table.peek(stage.workspace) if row.id == job_id)
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
         until_state(stage.workspace, job_id, "crashed")
         assert read_optimization(stage.workspace, job_id).standing == "interrupted"
         in_flight = len(about_items(stage)) - lost - kept()

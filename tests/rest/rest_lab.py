@@ -16,6 +16,9 @@ from audioreason.items import Dataset, DatasetInfo, Item, load_dataset, save_dat
 from audioreason.progress import Quiet
 from audioreason.rest.config import RestConfig
 from audioreason.rest.phases import Serve
+from audioreason.rest.record import read_candidates, read_experiment, round_folder
+from audioreason.runs import run_folder
+from audioreason.runs.storage import merged_predictions
 from audioreason.workspace import Workspace
 from tests.servers import FakeServer, Request, Text
 
@@ -116,3 +119,27 @@ class StopAfter(Quiet):
         self._left -= 1
         if self._left <= 0:
             self.stop()
+
+
+def lines(path: Path) -> int:
+    """How many lines a file has; none if it is not there yet."""
+    return path.read_bytes().count(b"\n") if path.is_file() else 0
+
+
+def outcome(workspace: Workspace, name: str) -> dict[str, object]:
+    """What must be the same however often a finished experiment was killed or stopped: files and answers."""
+    found = read_experiment(workspace, name)
+    last = found.rounds[-1]
+    candidates = read_candidates(workspace, name, 1)
+    assert found.state == "finished" and candidates is not None
+    asked = [*last.evaluations.values(), last.generate, last.silent]
+    return {
+        "candidates": candidates.to_csv(),
+        "training": (round_folder(workspace, name, 1) / "training.jsonl").read_bytes(),
+        "adapter": (workspace.adapters / last.adapter / "adapter_model.safetensors").read_bytes(),
+        "answers": [
+            sorted((one.key, one.content, one.seed) for one in merged_predictions(folder, []))
+            for folder in (run_folder(workspace, run_id) for run_id in asked)
+        ],
+        "forgetting": last.forgetting,
+    }

@@ -14,10 +14,9 @@ from random import Random
 
 import psutil
 import pytest
+from rest_lab import lines, outcome
 
-from audioreason.rest.record import read_candidates, read_experiment, round_folder
 from audioreason.runs import run_folder
-from audioreason.runs.storage import merged_predictions
 from audioreason.soundcheck import generate_dataset
 from audioreason.workspace import Workspace
 
@@ -43,29 +42,6 @@ def start(workspace: Workspace, name: str, *more: str) -> subprocess.Popen[bytes
         stderr=(workspace.root / f"{name}.log").open("ab"),
         start_new_session=True,
     )
-
-
-def lines(path: Path) -> int:
-    return path.read_bytes().count(b"\n") if path.is_file() else 0
-
-
-def outcome(workspace: Workspace, name: str) -> dict[str, object]:
-    """What must be the same however often it was killed."""
-    found = read_experiment(workspace, name)
-    last = found.rounds[-1]
-    candidates = read_candidates(workspace, name, 1)
-    assert found.state == "finished" and candidates is not None
-    asked = [*last.evaluations.values(), last.generate, last.silent]
-    return {
-        "candidates": candidates.to_csv(),
-        "training": (round_folder(workspace, name, 1) / "training.jsonl").read_bytes(),
-        "adapter": (workspace.adapters / last.adapter / "adapter_model.safetensors").read_bytes(),
-        "answers": [
-            sorted((one.key, one.content, one.seed) for one in merged_predictions(folder, []))
-            for folder in (run_folder(workspace, run_id) for run_id in asked)
-        ],
-        "forgetting": last.forgetting,
-    }
 
 
 def test_killed_at_random_and_resumed_it_comes_to_the_same(tmp_path: Path) -> None:
