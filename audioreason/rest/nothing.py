@@ -34,7 +34,8 @@ def why_nothing(
     tried, right, asked = summary["problems"], summary["right"], summary["candidates"]
     anew = "begin another experiment with"
     if not tried:
-        why, do = f"the server answered none of {asked:,} requests", f"look at the errors of the run {run_id}"
+        why = f"the server answered none of {asked:,} requests"
+        do = f"look at the errors of the run {run_id}, and {anew} settings that the server takes"
     elif not right:
         why = f"none of {tried:,} problems was ever right ({_counts(summary['reasons'])})"
         do = (
@@ -42,7 +43,7 @@ def why_nothing(
             " another prompt or longer candidates"
         )
     else:
-        everything = right == asked - summary["errors"]
+        everything = right == asked - summary["errors"] and bool(others.get(ALL))
         zones = {name.replace("_", " "): count for name, count in summary["zones"].items() if count}
         why = (
             f"all {tried:,} problems are always right"

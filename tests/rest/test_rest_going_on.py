@@ -14,7 +14,9 @@ from typer.testing import CliRunner
 from audioreason.cli import app
 from audioreason.errors import LabError, RestError
 from audioreason.items import load_dataset
+from audioreason.rest.config import RestConfig
 from audioreason.rest.loop import run
+from audioreason.rest.nothing import why_nothing
 from audioreason.rest.record import read_candidates, read_experiment, read_problems, round_folder
 from audioreason.workspace import Workspace
 from tests.servers import FakeServer, Request, Text
@@ -53,6 +55,12 @@ def one_item(item: int, before: int) -> bool:
     return item == 0
 
 
+def test_a_server_that_answered_nothing_is_named() -> None:
+    summary = {"problems": 0, "right": 0, "candidates": 16, "errors": 16, "zones": {}, "reasons": {}}
+    said = why_nothing(summary, {}, {}, RestConfig(name="deaf"), 2)
+    assert "the server answered none of 16 requests" in said and "the run deaf-r2-generate" in said
+
+
 @pytest.mark.parametrize(
     ("name", "right", "found", "advice"),
     [
@@ -65,6 +73,12 @@ def one_item(item: int, before: int) -> bool:
              "4 the zone mastered is not learned from"],
             '"strategy": "all"',
         ),
+        (
+            "broken",
+            always,
+            ["16 of 16 candidates are right", "(16 format broken; problems: 4 mastered)"],
+            "no right candidate passes the quality gates",
+        ),
     ],
 )  # fmt: skip
 def test_a_round_without_a_lesson_says_what_was_found_and_keeps_its_candidates(
@@ -76,7 +90,8 @@ def test_a_round_without_a_lesson_says_what_was_found_and_keeps_its_candidates(
     found: list[str],
     advice: str,
 ) -> None:
-    config = settings(model, name=name, **QUICK)
+    prompt = "structured-reasoning" if name == "broken" else "baseline"  # asks for sections; none comes
+    config = settings(model, name=name, prompt=prompt, **QUICK)
     run(workspace, config, serve=serving(server), only=(0, "evaluate"))
     server.reply = answering(workspace, right)
     ended = run(workspace, config, serve=serving(server), resume=True)
