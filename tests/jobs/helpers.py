@@ -47,13 +47,18 @@ def until_reason(workspace: Workspace, job_id: str, reason: str) -> None:
 
 def until_counted(workspace: Workspace, job_id: str, count: int) -> None:
     """Wait until the job `count` has written so many lines."""
-    out = workspace.jobs / job_id / "out.jsonl"
+    out = lines_file(workspace, job_id)
     until(lambda: out.exists() and len(out.read_bytes().splitlines()) >= count, what=f"{count} lines")
 
 
 def written(workspace: Workspace, job_id: str) -> list[int]:
     """What the job `count` wrote, over all attempts."""
-    return [int(line) for line in (workspace.jobs / job_id / "out.jsonl").read_bytes().splitlines()]
+    return [int(line) for line in lines_file(workspace, job_id).read_bytes().splitlines()]
+
+
+def lines_file(workspace: Workspace, job_id: str) -> Path:
+    """Where the job `count` writes."""
+    return workspace.root / f"{job_id}-lines.jsonl"
 
 
 def gone(pid: int) -> bool:

@@ -51,7 +51,7 @@ class CountSpec(BaseModel):
 
 
 def run(spec: CountSpec, workspace: Workspace, progress: JobProgress) -> dict[str, Any]:
-    out = progress.folder / "out.jsonl"
+    out = workspace.root / f"{progress.folder.name}-lines.jsonl"  # results are never in a job's folder
     if spec.file_limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (spec.file_limit, resource.RLIM_INFINITY))
     if spec.print_environment:

@@ -22,7 +22,7 @@ from audioreason.jobs import actions, cluster
 from audioreason.jobs.watch import job as local_job
 from audioreason.workspace import Workspace
 from tests.jobs.conftest import ROOT
-from tests.jobs.helpers import until, until_counted, written
+from tests.jobs.helpers import lines_file, until, until_counted, written
 from tests.servers import closed_port
 
 TOKEN = "a-token-of-this-test-0123456789abcdef0123456789"
@@ -226,7 +226,7 @@ def test_a_cluster_that_is_not_there_is_one_sentence_and_leaves_nothing(
 
 def until_counted_slowly(workspace: Workspace, job_id: str, count: int) -> None:
     """As `until_counted`, with the time that Ray takes to start a job."""
-    out = workspace.jobs / job_id / "out.jsonl"
+    out = lines_file(workspace, job_id)
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         if out.exists():
