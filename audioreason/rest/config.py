@@ -346,6 +346,8 @@ def read_config(path: Path, preset: str = "") -> RestConfig:
         values = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except FileNotFoundError as error:
         raise RestError(f"There is no file {path}.", "Give a YAML or JSON file of settings.") from error
+    except IsADirectoryError as error:
+        raise RestError(f"{path} is a folder.", "Give a YAML or JSON file of settings.") from error
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise RestError(
             f"{path} cannot be read ({str(error).splitlines()[0]}).", "Give a YAML or JSON file of settings."

@@ -203,7 +203,7 @@ def next_step(config: RestConfig, rounds: Sequence[Round]) -> Step | None:
     if not last.over:
         if last.number == 0:
             return 0, "evaluate"
-        left = PHASES[PHASES.index(last.phase) + 1 :]
+        left = PHASES[PHASES.index(last.phase) + 1 if last.phase else 0 :]
         return last.number, next(p for p in left if p != "merge" or merges(config, last.number))
     if last.stop or last.number >= config.rounds:
         return None
@@ -213,6 +213,7 @@ def next_step(config: RestConfig, rounds: Sequence[Round]) -> Step | None:
 def _go_on(
     workspace: Workspace, config: RestConfig, server: Server, progress: Progress, only: Step | None
 ) -> None:
+    _ask_again_if_lost(workspace, config)
     while (step := next_step(config, rounds := read_experiment(workspace, config.name).rounds)) is not None:
         number, phase = step
         if only is not None and only != step:
@@ -233,6 +234,25 @@ def _go_on(
         write_round(workspace, config.name, one)
         if only is not None:
             return
+    if only is not None and not _done(rounds, only):
+        raise RestError(
+            f"The experiment {config.name} is through: there is no {only[1]} of round {only[0]} to do.",
+            f"See what it came to: audioreason rest show {config.name}",
+        )
+
+
+def _ask_again_if_lost(workspace: Workspace, config: RestConfig) -> None:
+    """Take the newest round back to its beginning if nothing was made of its candidates and they are gone."""
+    rounds = read_experiment(workspace, config.name).rounds
+    if not rounds or rounds[-1].phase != "generate":
+        return
+    last = rounds[-1]
+    runs = [generate_run(config.name, last.number), *filter(None, [last.silent])]
+    if lost := [run for run in runs if not run_folder(workspace, run).is_dir()]:
+        note = f"The answers of {' and '.join(lost)} had been deleted and were asked for again."
+        write_round(
+            workspace, config.name, last.model_copy(update={"phase": "", "notes": [*last.notes, note]})
+        )
 
 
 def _done(rounds: Sequence[Round], step: Step) -> bool:

@@ -257,6 +257,12 @@ def read_experiment(workspace: Workspace, name: str) -> Experiment:
         raise _unreadable(path, error) from error
     rounds: list[Round] = []
     while (one := read_round(workspace, name, len(rounds))) is not None:
+        if one.number != len(rounds):
+            path = round_folder(workspace, name, len(rounds)) / "round.json"
+            raise RestError(
+                f"{path} is the record of round {one.number}.",
+                "Restore the file from a copy, or delete the experiment's folder.",
+            )
         rounds.append(one)
     return Experiment(name, config, tuple(rounds), _state(folder, config, rounds))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 from collections import namedtuple
 from pathlib import Path
 
@@ -80,6 +81,14 @@ def test_a_round_leaves_runs_candidates_an_adapter_and_evaluations_with_every_pr
     asked = len(server.requests)
     assert run(workspace, settings(model), serve=serving(server), resume=True) == found
     assert len(server.requests) == asked
+    with pytest.raises(RestError, match=r"exp is through: there is no generate of round 5 to do\."):
+        run(workspace, settings(model), serve=serving(server), resume=True, only=(5, "generate"))
+    file = round_folder(workspace, "exp", 1) / "round.json"
+    right = file.read_bytes()
+    file.write_bytes((round_folder(workspace, "exp", 0) / "round.json").read_bytes())
+    with pytest.raises(RestError, match=r"round-1/round\.json is the record of round 0\."):
+        read_experiment(workspace, "exp")
+    file.write_bytes(right)
 
 
 @pytest.mark.slow
@@ -183,6 +192,29 @@ def test_other_settings_a_second_loop_and_a_phase_out_of_turn_are_refused(
     lock.release()
 
 
+def test_candidates_that_were_deleted_are_asked_for_again(
+    workspace: Workspace, server: FakeServer, model: Path
+) -> None:
+    config = settings(model, name="lost", eval_prompts=["baseline"], control=1)
+
+    def do(number: int, phase: str) -> None:
+        run(workspace, config, serve=serving(server), resume=True, only=(number, phase))
+
+    do(0, "evaluate")
+    do(1, "generate")
+    before, asked = answers(workspace, "lost-r1-generate"), len(server.requests)
+    shutil.rmtree(run_folder(workspace, "lost-r1-generate"))
+    with pytest.raises(RestError, match="The next phase of lost is generate of round 1, not filter of 1"):
+        do(1, "filter")
+    do(1, "generate")
+    assert len(server.requests) == asked + 16, "the silent control was left as it was"
+    again = answers(workspace, "lost-r1-generate")
+    assert [(p.key, p.content, p.seed) for p in again] == [(p.key, p.content, p.seed) for p in before]
+    do(1, "filter")
+    notes = read_experiment(workspace, "lost").rounds[1].notes
+    assert "The answers of lost-r1-generate had been deleted and were asked for again." in notes
+
+
 def test_what_is_next_follows_from_the_records() -> None:
     def step(config: RestConfig, *rounds: Round) -> object:
         return next_step(config, rounds)
@@ -225,6 +257,8 @@ def test_settings_that_are_wrong_are_named(tmp_path: Path) -> None:
     path.write_text("name: one\nrounds: 2\nlearning_rates: [1e-5, 2e-6]\n")
     found = read_config(path)
     assert (found.name, found.rounds, found.learning_rate(5), found.samples) == ("one", 2, 2e-6, 16)
+    with pytest.raises(RestError, match="is a folder"):
+        read_config(tmp_path)
     path.write_text("rounds: [")
     with pytest.raises(RestError, match="cannot be read"):
         read_config(path)
