@@ -52,6 +52,8 @@ def submit(
 
     workspace = Workspace.open()
     values = settings_of(kind, settings, spec, preset)
+    if not after:  # what it names may be made by the job before it
+        actions.plan(workspace, kind, values)
     job_id = actions.submit(workspace, kind, values, title=title, priority=priority, after=after or ())
     if wait:
         watch(job_id, json)

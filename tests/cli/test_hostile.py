@@ -156,3 +156,13 @@ def test_a_judge_that_rates_nothing_is_quoted(say: Say, workspace: Workspace) ->
 def test_the_doctor_looks_on_where_the_workspace_cannot_be_used(say: Say) -> None:
     out = say("-w", "/dev/null/x", "doctor", status=1)[0]
     assert "/dev/null/x" in out and "python" in out
+
+
+def test_a_job_about_what_is_not_there_is_refused_where_it_is_asked_for(
+    say: Say, workspace: Workspace
+) -> None:
+    err = say("jobs", "submit", "evaluate", "--set", "prompts=nope", status=1)[1]
+    assert "There is no prompt named nope." in err and "baseline" in err
+    err = say("jobs", "submit", "train", "--set", "data=mine", status=1)[1]
+    assert "There is no training file mine." in err
+    assert list(workspace.jobs.glob("*")) == []
