@@ -185,16 +185,37 @@ def _empty() -> None:
     )
     if st.button("Set up the first one", key="rest_first", type="primary", icon=":material/arrow_forward:"):
         st.switch_page(page("launch"), query_params={"kind": "rest", "preset": "paper"})
+    _wait_for_the_first()
+
+
+@st.fragment(run_every=5)
+def _wait_for_the_first() -> None:
+    """Nothing to see; the page runs again when there is an experiment."""
+    if look.experiments():
+        st.rerun()
 
 
 def _live(experiment_id: str, seen: Any) -> None:
-    """What goes on now; only an experiment that runs is looked at again."""
+    """What goes on now; an experiment that rests is looked at less often, for it may be resumed."""
     try:
         running = look.experiment(experiment_id).running
     except LabError:
         running = False
     if running:
         _watch(experiment_id, seen)
+    else:
+        _rest(experiment_id, seen)
+
+
+@st.fragment(run_every=5)
+def _rest(experiment_id: str, seen: Any) -> None:
+    """Nothing to see; the page runs again when the experiment goes on."""
+    try:
+        found = look.experiment(experiment_id)
+    except LabError:
+        return
+    if found.running or look.moving(found) != seen:
+        st.rerun()
 
 
 @st.fragment(run_every=2)

@@ -74,3 +74,17 @@ def test_an_experiment_that_is_gone_is_said_in_a_sentence(page: Page, lab: Lab) 
     page.goto(lab.address("rest", rest="nowhere"), wait_until="domcontentloaded")
     expect(page.get_by_text("There is no experiment nowhere")).to_be_visible(timeout=60_000)
     expect(page.get_by_role("button", name=re.compile("nowhere"))).to_be_visible()
+
+
+def test_an_empty_page_shows_what_begins_and_leads_to_the_next_one(page: Page, lab: Lab) -> None:
+    remove_experiment(lab.workspace)
+    try:
+        page.goto(lab.address("rest"), wait_until="domcontentloaded")
+        expect(page.get_by_text("No self-training experiment yet.")).to_be_visible(timeout=60_000)
+    finally:
+        write_experiment(lab.workspace)
+    expect(page.locator(".ledger")).to_contain_text("66,448", timeout=30_000)  # nobody reloaded
+    page.get_by_role("button", name="Launch the next, edited").click()
+    expect(page).to_have_url(re.compile("launch"))
+    command = page.locator("code").filter(has_text="jobs submit rest")
+    expect(command).to_contain_text("--set dataset=bells --set rounds=1 --set samples=8", timeout=30_000)
