@@ -204,11 +204,11 @@ def _live(experiment_id: str, seen: Any) -> None:
     if running:
         _watch(experiment_id, seen)
     else:
-        _rest(experiment_id, seen)
+        _wait_to_go_on(experiment_id, seen)
 
 
 @st.fragment(run_every=5)
-def _rest(experiment_id: str, seen: Any) -> None:
+def _wait_to_go_on(experiment_id: str, seen: Any) -> None:
     """Nothing to see; the page runs again when the experiment goes on."""
     try:
         found = look.experiment(experiment_id)

@@ -34,6 +34,7 @@ from audioreason.items.sources import cluster_of
 from audioreason.progress import Progress, Quiet
 from audioreason.runs.record import load_record, run_folder
 from audioreason.runs.snapshot import read_items
+from audioreason.runs.storage import read_lines
 from audioreason.stats import Interval, clustered_interval
 from audioreason.workspace import JsonlWriter, Workspace
 
@@ -365,19 +366,14 @@ def ratings_path(workspace: Workspace, run_id: str, judge: str) -> Path:
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        for line in file:
-            if not line.endswith(b"\n"):  # a torn last line is what a killed rating left
-                return
-            try:
-                row = orjson.loads(line)
-            except orjson.JSONDecodeError as error:
-                raise RunError(
-                    f"{path} has a line that is not JSON ({error}).", "Take that line out; the others stand."
-                ) from error
-            yield row
+    for _, line in read_lines(path):  # without a torn last one, which a killed rating left
+        try:
+            row = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            raise RunError(
+                f"{path} has a line that is not JSON ({error}).", "Take that line out; the others stand."
+            ) from error
+        yield row
 
 
 def _stored(path: Path) -> list[Rating]:

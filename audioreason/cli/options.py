@@ -5,20 +5,15 @@ Knows pydantic's models and typer's errors; knows nothing about commands.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from audioreason.errors import RunError
-
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     Model = TypeVar("Model", bound=BaseModel)
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def settings_of(model: type[Model], values: Mapping[str, Any]) -> Model:
@@ -36,17 +31,3 @@ def settings_of(model: type[Model], values: Mapping[str, Any]) -> Model:
         option = str(first["loc"][0]).replace("_", "-") if first["loc"] else ""
         said = f"{first['msg'].removeprefix('Value error, ')}."
         raise typer.BadParameter(said, param_hint=f"--{option}" if option else None) from error
-
-
-def check_name(name: str, of: str) -> str:
-    """`name` again, if it can be that of a file or a folder of the workspace; `of`: "an adapter".
-
-    Raises:
-        RunError: if it has characters other than letters, digits, `.`, `_`, `-`: nothing outside is reached.
-    """
-    if not _NAME.fullmatch(name):
-        raise RunError(
-            f"{name!r} cannot be the name of {of}.",
-            "Use up to 100 letters, digits, dots, dashes and underscores, starting with a letter or digit.",
-        )
-    return name

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from audioreason.cli.options import check_name, settings_of
+from audioreason.cli.options import settings_of
 from audioreason.cli.output import Json, either, emit_json, emit_table, remark, terminal_progress
 from audioreason.errors import RunError
 from audioreason.workspace import Workspace
@@ -35,6 +35,7 @@ def teach(
     """Write a training file from the gold answers of a dataset: answers without reasoning, to begin with."""
     from audioreason.errors import ItemError
     from audioreason.items import load_dataset
+    from audioreason.items.dataset import check_name
     from audioreason.items.guard import check_training
     from audioreason.items.splits import split_items
     from audioreason.prompts import load_prompt
@@ -96,6 +97,7 @@ def train(
     json: Json = False,
 ) -> None:
     """Fine-tune a model with LoRA on answers worth learning; Ctrl-C saves, --resume goes on."""
+    from audioreason.items.dataset import check_name
     from audioreason.jobs.kinds.train import TrainSpec
 
     check_name(name, "an adapter")

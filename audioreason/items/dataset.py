@@ -98,15 +98,15 @@ class DatasetSummary:
         return asdict(self)
 
 
-def check_name(name: str) -> str:
-    """`name` again, if it can be a dataset's folder.
+def check_name(name: str, of: str = "a dataset") -> str:
+    """`name` again, if it can be a dataset's folder, or that of something else in the workspace.
 
     Raises:
         ItemError: if it has characters other than letters, digits, `.`, `_`, `-`, or starts with a dot.
     """
     if not _NAME.fullmatch(name):
         raise ItemError(
-            f"{name!r} cannot be the name of a dataset.",
+            f"{name!r} cannot be the name of {of}.",
             "Use up to 100 letters, digits, dots, dashes and underscores, starting with a letter or digit.",
         )
     return name

@@ -121,6 +121,10 @@ class Guard:
         match = self._index.match(fingerprint(samples, sr)) if len(self._index) else None
         return None if match is None else Hit(item_id, "audio", *self._clips[match.clip])
 
+    def key(self, digest: str) -> str:
+        """What the verdict about a clip's content is remembered by: it holds for these benchmarks only."""
+        return f"{digest}|{self.digest}"
+
 
 def load_guard(workspace: Workspace, progress: Progress | None = None) -> Guard:
     """The guard over every benchmark of the workspace and those that came with the lab.
@@ -192,7 +196,7 @@ def clear_of_benchmarks(
     def clear(item: Item, path: Path) -> bool:
         if guard.by_name(item):
             return False
-        key = f"{file_hash(path)}|{guard.digest}"
+        key = guard.key(file_hash(path))
         if verdicts.get(key) is None:
             verdicts.put({key: _verdict(guard, path)})
         return not verdicts.get(key)
@@ -227,7 +231,7 @@ def _compare_clips(
 ) -> dict[str, Hit]:
     """Hits by item id; verdicts are remembered by the clip's content and all that it was compared with."""
     verdicts = memory(cache / "guard.jsonl")
-    keys = [f"{digest}|{guard.digest}" for digest in clip_hashes([path for _, path in clips], cache)]
+    keys = [guard.key(digest) for digest in clip_hashes([path for _, path in clips], cache)]
     progress.phase("guard", len(clips))
     hits: dict[str, Hit] = {}
     with ThreadPoolExecutor(2) as pool:

@@ -273,11 +273,6 @@ class RestConfig(BaseModel):
         return self.learning_rates[min(number, len(self.learning_rates)) - 1]
 
     @property
-    def together(self) -> int:
-        """Candidates that one request asks for; greedy ones would be the same, and vLLM refuses several."""
-        return self.per_request if self.temperature > 0 else 1
-
-    @property
     def answers_drawn(self) -> bool:
         """Whether an evaluation asked twice may answer otherwise."""
         return self.eval_temperature > 0

@@ -79,7 +79,7 @@ def drawn(config: RestConfig, samples: int) -> Sampling:
         top_k=config.top_k,
         max_tokens=config.max_tokens,
         samples=samples,
-        per_request=config.together,
+        per_request=config.per_request,
     )
 
 

@@ -220,8 +220,7 @@ def _aimed(
     probed = _counted(dict.fromkeys(all_cells()[: sizes.cells], sizes.probe))
     generate_cells(workspace.datasets / name, probed, seed=2000 * (seed + 1) + number)
     dataset = load_dataset(workspace, name)
-    few = sizes.silent_samples
-    heard, silent = _both(model, prompt, dataset, sizes.probe_samples, few, 100 * seed + number)
+    heard, silent = _both(model, prompt, dataset, sizes.probe_samples, 100 * seed + number, sizes)
     table = problem_table(dataset.items)
     table["difficulty"] = [item.difficulty for item in dataset.items]
     right = _right(heard, dataset, prompt)
@@ -257,7 +256,7 @@ def _sometimes(model: Model, prompt: Prompt, tried: Dataset, seed: int, sizes: S
 
 
 def _both(
-    model: Model, prompt: Prompt, dataset: Dataset, samples: int, silent: int, seed: int
+    model: Model, prompt: Prompt, dataset: Dataset, samples: int, seed: int, sizes: Sizes
 ) -> tuple[list[Prediction], dict[str, float]]:
     """Candidates, and the share of right answers by item with a silent clip."""
     import numpy as np
@@ -265,7 +264,7 @@ def _both(
     clips = {item.id: _clip(dataset, item) for item in dataset.items}
     heard = model.predictions(prompt, dataset.items, clips, samples, seed)
     nothing = {name: np.broadcast_to(np.float32(0), clip.shape) for name, clip in clips.items()}  # no memory
-    control = model.predictions(prompt, dataset.items, nothing, silent, seed + 50)
+    control = model.predictions(prompt, dataset.items, nothing, sizes.silent_samples, seed + 50)
     right = _right(control, dataset, prompt)
     return heard, {name: sum(marks) / len(marks) for name, marks in right.items()}
 
@@ -295,8 +294,7 @@ def _choose(
     rehearse: bool,
 ) -> tuple[list[Example], dict[str, Any]]:
     """A round's candidates and what the filter makes of them."""
-    few = sizes.silent_samples
-    heard, silent = _both(model, prompt, dataset, sizes.samples, few, 100 * seed + 20 + number)
+    heard, silent = _both(model, prompt, dataset, sizes.samples, 100 * seed + 20 + number, sizes)
     items = {item.id: item for item in dataset.items}
     rules = filter_config(sizes.filter)
     chosen = select(

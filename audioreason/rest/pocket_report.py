@@ -99,7 +99,7 @@ def _base(arms: Arms) -> str:
     rows = []
     for prompt in (PROMPT, OTHER):
         asked = np.asarray([one["rounds"][0]["right"][prompt] for one in arms.found.values()])
-        cells = [f"{prompt}"]
+        cells = [prompt]
         for name, _ in _SETS:
             mine = asked[0][arms.where("set", name)]
             cells.append(_share(int(mine.sum()), mine.size))

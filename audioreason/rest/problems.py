@@ -65,7 +65,7 @@ def aim(
     probe, runs = probe_name(config.name, number), _probe_runs(config, number)
     seed = config.seed * _SEEDS + 2 * number
     if not (workspace.datasets / probe).is_dir():
-        _make(workspace, probe, [(*cell, config.probe) for cell in all_cells()], seed, progress)
+        _make(workspace, probe, [(*cell, config.probe) for cell in all_cells()], seed, progress, False)
     ways: tuple[tuple[str, Ablation | None], ...] = ((runs[0], None), (runs[1], "silence"))
     for run_id, ablation in ways:
         ask(
@@ -143,10 +143,15 @@ def _tried(
 
 
 def _make(
-    workspace: Workspace, name: str, counts: list[tuple[str, int, int]], seed: int, progress: Progress
+    workspace: Workspace,
+    name: str,
+    counts: list[tuple[str, int, int]],
+    seed: int,
+    progress: Progress,
+    trains: bool = True,
 ) -> None:
-    """Make a dataset of which nothing sounds like a benchmark's, or training on it would be refused."""
-    accept = clear_of_benchmarks(workspace, progress)
+    """Make a dataset; of one that trains nothing sounds like a benchmark's, or training would be refused."""
+    accept = clear_of_benchmarks(workspace, progress) if trains else None
     try:
         generate_cells(workspace.datasets / name, counts, seed, progress, accept)
     except ItemError as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +28,20 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.delenv("AUDIOREASON_GPUS", raising=False)
+
+
+@pytest.fixture
+def fake_vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of what stands in for vLLM's executable; the process that it starts ignores SIGTERM."""
+    home = tmp_path / "fake"
+    home.mkdir()
+    executable = tmp_path / "vllm"
+    program = Path(__file__).with_name("fake_vllm.py")
+    executable.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {program} "$@"\n')
+    executable.chmod(0o755)
+    monkeypatch.setenv("AUDIOREASON_VLLM", str(executable))
+    monkeypatch.setenv("FAKE_VLLM", str(home))
+    return home
 
 
 @pytest.fixture(autouse=True)

@@ -16,17 +16,11 @@ from audioreason.soundcheck import generate_dataset
 from audioreason.workspace import Workspace
 from tests.jobs.conftest import everyone
 from tests.jobs.helpers import gone, until, until_state
-from tests.rest.rest_lab import lines, outcome
+from tests.rest.rest_lab import LISTENER, LISTENER_PROMPT, lines, outcome
 
 pytestmark = pytest.mark.slow
 
-_PROMPT = "structured-reasoning"
-_SETTINGS = {
-    "dataset": "small", "rounds": 1, "samples": 4, "max_tokens": 96, "filter": "code", "control": 1,
-    "prompt": _PROMPT, "eval_prompts": [_PROMPT], "eval_dataset": "soundcheck", "eval_limit": 12,
-    "eval_temperature": 0.0, "eval_max_tokens": 96, "learning_rates": [1e-3], "rank": 4, "alpha": 8.0,
-    "steps": 6, "batch": 4, "save_minutes": 0.0, "concurrency": 4,
-}  # fmt: skip
+_SETTINGS = {**LISTENER, "eval_limit": 12, "steps": 6, "concurrency": 4}
 
 
 Moment = Callable[[], bool]
@@ -63,7 +57,7 @@ def moments(workspace: Workspace) -> dict[str, Moment]:
     """Points in the middle of phases, in the order in which they come."""
     generated, silent, evaluated = (
         run_folder(workspace, f"exp-r1-{part}") / "predictions.jsonl"
-        for part in ("generate", "silent", f"eval-{_PROMPT}")
+        for part in ("generate", "silent", f"eval-{LISTENER_PROMPT}")
     )
     steps = workspace.adapters / "exp-r1" / "metrics.jsonl"
     return {
@@ -134,7 +128,7 @@ def test_a_server_that_dies_ends_the_job_with_a_sentence_and_resume_asks_for_the
 ) -> None:
     job_id = submit(lab, "exp")
     when = moments(lab)
-    asked = {"candidates": "exp-r1-generate", "evaluation": f"exp-r1-eval-{_PROMPT}"}
+    asked = {"candidates": "exp-r1-generate", "evaluation": f"exp-r1-eval-{LISTENER_PROMPT}"}
     for phase, run_id in asked.items():
         until_running(lab, job_id, when[phase])
         (server,) = [one for one in everyone(lab) if "audioreason.engines.server" in one.cmdline()]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,22 +23,14 @@ from audioreason.jobs.watch import job, tail_log
 from audioreason.workspace import Workspace
 from tests.jobs.helpers import gone, until, until_state
 
-HERE = Path(__file__).resolve().parent
 H100 = Gpu("0", "NVIDIA H100", 81_559, 600)
 
 
 @pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The fake vllm's folder; AUDIOREASON_VLLM is its executable."""
-    home = tmp_path / "fake"
-    home.mkdir()
-    executable = tmp_path / "vllm"
-    executable.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {HERE / "fake_vllm.py"} "$@"\n')
-    executable.chmod(0o755)
-    monkeypatch.setenv("AUDIOREASON_VLLM", str(executable))
-    monkeypatch.setenv("FAKE_VLLM", str(home))
+def fake(fake_vllm: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The fake vllm's folder, on a machine with one GPU."""
     monkeypatch.setenv("AUDIOREASON_GPUS", "1")
-    return home
+    return fake_vllm
 
 
 def serve(workspace: Workspace, **values: object) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -23,7 +22,6 @@ from audioreason.rest.config import RestConfig
 from audioreason.workspace import Workspace
 from tests.jobs.helpers import gone, until
 
-HERE = Path(__file__).resolve().parent
 LOOP = """
 import sys, time
 from pathlib import Path
@@ -41,19 +39,6 @@ NEW_SESSION = (
     "child = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
     "print(child.pid, flush=True)\n"
 )
-
-
-@pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of what stands in for vLLM's executable; the process that it starts ignores SIGTERM."""
-    home = tmp_path / "fake"
-    home.mkdir()
-    executable = tmp_path / "vllm"
-    executable.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {HERE / "fake_vllm.py"} "$@"\n')
-    executable.chmod(0o755)
-    monkeypatch.setenv("AUDIOREASON_VLLM", str(executable))
-    monkeypatch.setenv("FAKE_VLLM", str(home))
-    return home
 
 
 @dataclass
@@ -89,12 +74,12 @@ def loop(workspace: Workspace) -> Iterator[Callable[[str, str], Loop]]:
 
 @pytest.mark.parametrize("own_session", [False, True])
 def test_a_killed_loop_takes_vllm_and_what_vllm_started_with_it(
-    fake: Path, loop: Callable[[str, str], Loop], own_session: bool
+    fake_vllm: Path, loop: Callable[[str, str], Loop], own_session: bool
 ) -> None:
     if own_session:
-        (fake / "starts").write_text("a life before\n")  # what an even life starts leaves the session
+        (fake_vllm / "starts").write_text("a life before\n")  # what an even life starts leaves the session
     begun = loop("vllm", "/any/model")
-    child = int((fake / "grandchild").read_text())
+    child = int((fake_vllm / "grandchild").read_text())
     assert child in {one.pid for one in begun.family} and answers(f"{begun.address}/health")
     assert (os.getsid(child) == child) is own_session
 
@@ -115,17 +100,19 @@ def test_a_killed_loop_takes_the_local_engine_with_it(loop: Callable[[str, str],
 
 
 def test_vllm_and_what_it_started_are_gone_when_the_loop_is_through_with_it(
-    workspace: Workspace, fake: Path
+    workspace: Workspace, fake_vllm: Path
 ) -> None:
     serve = serving(workspace, RestConfig(name="e", engine="vllm"))
     with serve(Path("/any/model"), None, "m") as endpoint:
-        child = int((fake / "grandchild").read_text())
+        child = int((fake_vllm / "grandchild").read_text())
         assert answers(f"{endpoint.root_url}/health") and not gone(child)
     assert gone(child) and not answers(f"{endpoint.root_url}/health")
 
 
-def test_vllm_that_cannot_serve_is_one_sentence_with_its_status(workspace: Workspace, fake: Path) -> None:
-    (fake / "fail").write_text("99")
+def test_vllm_that_cannot_serve_is_one_sentence_with_its_status(
+    workspace: Workspace, fake_vllm: Path
+) -> None:
+    (fake_vllm / "fail").write_text("99")
     serve = serving(workspace, RestConfig(name="e", engine="vllm"))
     with (
         pytest.raises(JobError, match="vLLM ended with status 1 before it could serve /any/model"),

@@ -23,6 +23,13 @@ from audioreason.workspace import Workspace
 from tests.servers import FakeServer, Request, Text
 
 BASE = "tiny-model"
+LISTENER_PROMPT = "structured-reasoning"
+LISTENER = {  # a small round of the Pocket Listener by the real command or job
+    "dataset": "small", "rounds": 1, "samples": 4, "max_tokens": 96, "filter": "code", "control": 1,
+    "prompt": LISTENER_PROMPT, "eval_prompts": [LISTENER_PROMPT], "eval_dataset": "soundcheck",
+    "eval_temperature": 0.0, "eval_max_tokens": 96, "learning_rates": [1e-3], "rank": 4, "alpha": 8.0,
+    "batch": 4, "save_minutes": 0.0,
+}  # fmt: skip
 
 
 def build_tiny(folder: Path) -> Path:

@@ -14,7 +14,7 @@ from random import Random
 
 import psutil
 import pytest
-from rest_lab import lines, outcome
+from rest_lab import LISTENER, LISTENER_PROMPT, lines, outcome
 
 from audioreason.runs import run_folder
 from audioreason.soundcheck import generate_dataset
@@ -22,13 +22,7 @@ from audioreason.workspace import Workspace
 
 pytestmark = pytest.mark.slow
 
-_PROMPT = "structured-reasoning"
-_SETTINGS = {
-    "dataset": "small", "rounds": 1, "samples": 4, "max_tokens": 96, "filter": "code", "control": 1,
-    "prompt": _PROMPT, "eval_prompts": [_PROMPT], "eval_dataset": "soundcheck", "eval_limit": 8,
-    "eval_temperature": 0.0, "eval_max_tokens": 96, "learning_rates": [1e-3], "rank": 4, "alpha": 8.0,
-    "steps": 4, "batch": 4, "save_minutes": 0.0, "concurrency": 8,
-}  # fmt: skip
+_SETTINGS = {**LISTENER, "eval_limit": 8, "steps": 4, "concurrency": 8}
 
 
 def start(workspace: Workspace, name: str, *more: str) -> subprocess.Popen[bytes]:
@@ -63,7 +57,7 @@ def test_killed_at_random_and_resumed_it_comes_to_the_same(tmp_path: Path) -> No
         lambda: lines(generated) >= later,
         lambda: lines(run_folder(workspace, "killed-r1-silent") / "predictions.jsonl") >= 5,
         lambda: lines(steps) >= 2,
-        lambda: run_folder(workspace, f"killed-r1-eval-{_PROMPT}").is_dir(),
+        lambda: run_folder(workspace, f"killed-r1-eval-{LISTENER_PROMPT}").is_dir(),
     ]
     killed = 0
     for number, moment in enumerate(moments):

@@ -9,15 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from training_examples import adapter_of
 
 from audioreason.engines import thinker
 from audioreason.engines.adapters import (
-    AdapterRecord,
-    add_lora,
     load_adapter,
-    lora_parameters,
     read_adapter,
-    save_adapter,
 )
 from audioreason.engines.experts import LoraShape
 from audioreason.engines.launch import pocket_folder
@@ -30,19 +27,6 @@ from audioreason.train.merge import Stopped, merge
 SHAPE = LoraShape(rank=3, alpha=6.0)
 
 
-def adapter_of(model: Path, folder: Path) -> Path:
-    """An adapter with a delta worth noticing."""
-    trained = load_frozen(model)
-    add_lora(trained, SHAPE, "float32", seed=0)
-    generator = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for parameter in lora_parameters(trained).values():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.03)
-    record = AdapterRecord(base=model.name, fingerprint=Shards(model).fingerprint())
-    save_adapter(trained, SHAPE, folder, record)
-    return folder
-
-
 def logits(model: torch.nn.Module) -> torch.Tensor:
     ids = torch.randint(0, 300, (2, 60), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -51,12 +35,12 @@ def logits(model: torch.nn.Module) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def tiny_adapter(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return adapter_of(tiny, tmp_path_factory.mktemp("adapters") / "tiny-adapter")
+    return adapter_of(tiny, tmp_path_factory.mktemp("adapters") / "tiny-adapter", SHAPE, spread=0.03)
 
 
 def test_the_pocket_listener_merged_gives_the_logits_of_model_and_adapter(tmp_path: Path) -> None:
     base = pocket_folder()
-    adapter = adapter_of(base, tmp_path / "adapter")
+    adapter = adapter_of(base, tmp_path / "adapter", SHAPE, spread=0.03)
     model = load_frozen(base)
     plain = logits(model)
     load_adapter(model, read_adapter(adapter), "float32")
@@ -80,7 +64,7 @@ def test_without_rounding_the_logits_are_the_same(tiny: Path, tmp_path: Path) ->
     for file in shards.files:
         tensors = {name: shards.get(name).float() for name in shards.names(file)}
         save_file(tensors, wide / file, {"format": "pt"})
-    adapter = adapter_of(wide, tmp_path / "adapter")
+    adapter = adapter_of(wide, tmp_path / "adapter", SHAPE, spread=0.03)
     model = load_frozen(wide)
     load_adapter(model, read_adapter(adapter), "float32")
     merged = load_model(merge(adapter, wide, tmp_path / "merged"))
@@ -113,7 +97,7 @@ class StopAfterOne(Quiet):
 
 def test_a_merge_cut_short_goes_on_and_never_shows_half_a_model(tmp_path: Path) -> None:
     base = pocket_folder()
-    adapter = adapter_of(base, tmp_path / "adapter")
+    adapter = adapter_of(base, tmp_path / "adapter", SHAPE, spread=0.03)
     out = tmp_path / "merged"
     with pytest.raises(Stopped):
         merge(adapter, base, out, StopAfterOne())

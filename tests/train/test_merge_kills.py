@@ -13,13 +13,12 @@ from pathlib import Path
 from random import Random
 
 import pytest
-import torch
 from safetensors.torch import save_file
+from training_examples import adapter_of
 
-from audioreason.engines.adapters import AdapterRecord, add_lora, lora_parameters, save_adapter
 from audioreason.engines.experts import LoraShape
 from audioreason.engines.launch import pocket_folder
-from audioreason.engines.weights import Shards, load_frozen
+from audioreason.engines.weights import Shards
 from audioreason.errors import WorkspaceError
 from audioreason.train.merge import merge, unfinished
 from audioreason.workspace import FileLock
@@ -47,19 +46,6 @@ def cut(base: Path, folder: Path) -> Path:
     return folder
 
 
-def adapter_of(model: Path, folder: Path) -> Path:
-    shape = LoraShape(rank=4, alpha=8.0)
-    trained = load_frozen(model)
-    add_lora(trained, shape, "float32", seed=0)
-    generator = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for parameter in lora_parameters(trained).values():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.03)
-    record = AdapterRecord(base=model.name, fingerprint=Shards(model).fingerprint())
-    save_adapter(trained, shape, folder, record)
-    return folder
-
-
 def start(adapter: Path, model: Path, out: Path, workspace: Path) -> subprocess.Popen[bytes]:
     command = ["merge", str(adapter), "--model", str(model), "--out", str(out)]
     return subprocess.Popen(
@@ -77,7 +63,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def test_killed_at_random_moments_it_comes_to_the_same_bytes(tmp_path: Path) -> None:
     model = cut(pocket_folder(), tmp_path / "model")
-    adapter = adapter_of(model, tmp_path / "adapter")
+    adapter = adapter_of(model, tmp_path / "adapter", LoraShape(rank=4, alpha=8.0), spread=0.03)
     whole = content(merge(adapter, model, tmp_path / "whole"))
     kept = content(adapter)
     workspace, out = tmp_path / "lab", tmp_path / "merged"
@@ -116,7 +102,7 @@ def test_killed_at_random_moments_it_comes_to_the_same_bytes(tmp_path: Path) -> 
 
 def test_two_merges_into_one_folder_do_not_meet(tmp_path: Path) -> None:
     model = pocket_folder()
-    adapter = adapter_of(model, tmp_path / "adapter")
+    adapter = adapter_of(model, tmp_path / "adapter", LoraShape(rank=4, alpha=8.0), spread=0.03)
     lock = FileLock(unfinished(tmp_path / "merged") / ".lock")
     assert lock.acquire()
     with pytest.raises(WorkspaceError, match="Another process merges into"):

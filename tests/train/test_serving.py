@@ -7,13 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from training_examples import adapter_of
 
 from audioreason.engines.adapters import (
-    AdapterRecord,
-    add_lora,
-    lora_parameters,
     read_adapter,
-    save_adapter,
 )
 from audioreason.engines.experts import AdaptedExperts, LoraShape
 from audioreason.engines.launch import pocket_folder, start_engine
@@ -22,7 +19,7 @@ from audioreason.engines.nf4 import NF4Weight
 from audioreason.engines.samples import Request
 from audioreason.engines.sampling import Draw
 from audioreason.engines.tokens import Turn
-from audioreason.engines.weights import Shards, load_frozen
+from audioreason.engines.weights import load_frozen
 from audioreason.errors import EngineError
 
 SHAPE = LoraShape(rank=8, alpha=16.0)
@@ -30,16 +27,7 @@ SHAPE = LoraShape(rank=8, alpha=16.0)
 
 @pytest.fixture(scope="module")
 def adapter(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    model = load_frozen(tiny)
-    add_lora(model, SHAPE, "float32", seed=0)
-    generator = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for parameter in lora_parameters(model).values():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
-    folder = tmp_path_factory.mktemp("adapters") / "served"
-    record = AdapterRecord(base=tiny.name, fingerprint=Shards(tiny).fingerprint())
-    save_adapter(model, SHAPE, folder, record)
-    return folder
+    return adapter_of(tiny, tmp_path_factory.mktemp("adapters") / "served", SHAPE, spread=0.1)
 
 
 def request(n: int = 1) -> Request:

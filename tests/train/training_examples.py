@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
 
+import numpy as np
+import torch
+
+from audioreason.engines.adapters import AdapterRecord, add_lora, lora_parameters, save_adapter
+from audioreason.engines.experts import LoraShape
+from audioreason.engines.weights import Shards, load_frozen
 from audioreason.train.data import Example
+
+
+def adapter_of(model: Path, folder: Path, shape: LoraShape, spread: float) -> Path:
+    """An adapter of a model with a delta worth noticing; `spread` is that of its factors."""
+    trained = load_frozen(model)
+    add_lora(trained, shape, "float32", seed=0)
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in lora_parameters(trained).values():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * spread)
+    record = AdapterRecord(base=model.name, fingerprint=Shards(model).fingerprint())
+    save_adapter(trained, shape, folder, record)
+    return folder
 
 
 def tune(index: int, sr: int = 16_000) -> np.ndarray:

@@ -131,9 +131,10 @@ def plan(spec: RestConfig, workspace: Workspace) -> Plan:
 def _requests(spec: RestConfig, problems: int) -> int:
     """Requests for candidates, in silence too, and for a curriculum: one asks for several answers."""
     from audioreason.rest.curriculum import all_cells
+    from audioreason.rest.generate import drawn
 
     def groups(samples: int) -> int:
-        return -(-samples // spec.together)
+        return drawn(spec, samples).requests if samples else 0
 
     each = problems * (groups(spec.samples) + groups(spec.control))
     if spec.curriculum:
