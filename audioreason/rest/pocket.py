@@ -386,9 +386,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=None)
     parser.add_argument("--problems", type=int, default=None)
+    parser.add_argument("--learning-rates", type=float, nargs="+", help="of each round, the last one goes on")
     parser.add_argument("--tiny", action="store_true", help="on the CPU, to try this script")
     given = parser.parse_args(arguments)
     changes = {name: getattr(given, name) for name in ("rounds", "problems") if getattr(given, name)}
+    if given.learning_rates:
+        changes["learning_rates"] = tuple(given.learning_rates)
     sizes = Sizes(**{**vars(TINY if given.tiny else Sizes()), **changes})
     given.out.mkdir(parents=True, exist_ok=True)
     run_arm(given.out, given.arm, given.seed, sizes)

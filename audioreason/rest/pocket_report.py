@@ -4,7 +4,8 @@
 
 DIR holds ARM-SEED.json files. An item's score is the mean over the seeds that came so far; intervals (95%)
 and p are over items, paired with the base, so they say nothing of how much other seeds would differ: each
-seed's own figure stands beside them. Knows nothing about models.
+seed's own figure stands beside them. Below each table stands what is left of its smallest p after Holm over
+all of the table's comparisons. Knows nothing about models.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from audioreason.errors import RestError
 from audioreason.rest.pocket import ARMS, OTHER, PROMPT
 from audioreason.stats.intervals import wilson
-from audioreason.stats.paired import holm, paired_difference
+from audioreason.stats.paired import Difference, holm, paired_difference
 
 Marks = NDArray[np.float64]
 _SETS = (("fresh", "fresh items"), ("shipped", "the shipped set"))
@@ -111,14 +112,15 @@ def _base(arms: Arms) -> str:
 
 
 def _accuracy(arms: Arms) -> str:
-    rows = []
+    rows, tests = [], []
     for arm, number, seeds in arms.come():
         for prompt in (PROMPT, OTHER):
             cells = [arm, str(number), str(len(seeds)), prompt]
             before, after = (arms.marks(arm, seeds, n, prompt) for n in (0, number))
             for name, _ in _SETS:
                 where = arms.where("set", name)
-                cells.append(_difference(before[where], after[where]))
+                tests.append(_paired(before[where], after[where]))
+                cells.append(_difference(tests[-1]))
                 each = (arms.round(arm, seed, number)["accuracy"][prompt][name] for seed in seeds)
                 began = (arms.round(arm, seed, 0)["accuracy"][prompt][name] for seed in seeds)
                 cells.append(", ".join(f"{100 * (a - b):+.1f}" for a, b in zip(each, began, strict=True)))
@@ -126,12 +128,12 @@ def _accuracy(arms: Arms) -> str:
     heads = ["arm", "round", "seeds", "prompt"]
     for _, title in _SETS:
         heads += [f"points on {title}", "by seed"]
-    return _table("Accuracy against the base, in points", heads, rows)
+    return _table("Accuracy against the base, in points", heads, rows) + _smallest(tests)
 
 
 def _contrasts(arms: Arms) -> str:
     """Rehearsal against none, curriculum against fixed: same seeds, same round, same items."""
-    rows = []
+    rows, tests = [], []
     pairs = [
         ("fixed", "fixed+rehearsal"), ("curriculum", "curriculum+rehearsal"),
         ("fixed", "curriculum"), ("fixed+rehearsal", "curriculum+rehearsal"),
@@ -144,10 +146,10 @@ def _contrasts(arms: Arms) -> str:
             rows.append([f"{b} minus {a}", str(number), str(len(seeds))])
             for prompt in (PROMPT, OTHER):
                 first, second = (arms.marks(arm, seeds, number, prompt) for arm in (a, b))
-                rows[-1].append(_difference(first, second))
-    return _table(
-        "Arms against each other, all test items, in points", ["", "round", "seeds", PROMPT, OTHER], rows
-    )
+                tests.append(_paired(first, second))
+                rows[-1].append(_difference(tests[-1]))
+    title = "Arms against each other, all test items, in points"
+    return _table(title, ["", "round", "seeds", PROMPT, OTHER], rows) + _smallest(tests)
 
 
 def _forgetting(arms: Arms) -> str:
@@ -193,28 +195,24 @@ def _subcategories(arms: Arms) -> str:
         if arm not in last or len(seeds) >= len(last[arm][1]):
             last[arm] = (number, seeds)
     names = list(dict.fromkeys(item["subcategory"] for item in arms.items))
-    columns: list[list[str]] = []
+    tests: list[Difference] = []  # arm after arm, each with all names
     for arm, (number, seeds) in last.items():
         before, after = (arms.marks(arm, seeds, n, PROMPT) for n in (0, number))
-        places = [arms.where("subcategory", name) for name in names]
-        tests = [paired_difference(before[w], after[w], list(map(str, w))) for w in places]
-        sure = [p < 0.05 for p in holm([one.p for one in tests])]
-        columns.append([
-            f"{100 * one.mean:+.1f} ({100 * one.low:+.1f} to {100 * one.high:+.1f}){' *' if star else ''}"
-            for one, star in zip(tests, sure, strict=True)
-        ])  # fmt: skip
+        tests += [_paired(before[w], after[w]) for w in (arms.where("subcategory", n) for n in names)]
+    stars = [" *" if p < 0.05 else "" for p in _holm(tests)]
+    cells = [_points(one) + star for one, star in zip(tests, stars, strict=True)]
     base = arms.marks(next(iter(last)), last[next(iter(last))][1], 0, PROMPT)
     rows = [
         [
             name,
             f"{100 * base[arms.where('subcategory', name)].mean():.0f}%",
-            *(column[n] for column in columns),
+            *cells[n :: len(names)],
         ]
         for n, name in enumerate(names)
     ]
     heads = [f"{arm}, round {number}, {len(seeds)} seeds" for arm, (number, seeds) in last.items()]
-    title = f"By subcategory, {PROMPT}, in points (* where p < 0.05 after Holm over the sixteen)"
-    return _table(title, ["subcategory", "base", *heads], rows)
+    title = f"By subcategory, {PROMPT}, in points (* where p < 0.05 after Holm over the whole table)"
+    return _table(title, ["subcategory", "base", *heads], rows) + _smallest(tests)
 
 
 def _time(arms: Arms) -> str:
@@ -226,10 +224,32 @@ def _time(arms: Arms) -> str:
     return _table("Seconds a round, mean over seeds", ["arm", "round", *phases], rows)
 
 
-def _difference(a: Marks, b: Marks) -> str:
-    one = paired_difference(a, b, list(map(str, range(a.size))))
-    p = "p < 0.001" if one.p < 0.001 else f"p = {one.p:.3f}"
-    return f"{100 * one.mean:+.1f} ({100 * one.low:+.1f} to {100 * one.high:+.1f}), {p}"
+def _paired(a: Marks, b: Marks) -> Difference:
+    return paired_difference(a, b, list(map(str, range(a.size))))
+
+
+def _holm(tests: Sequence[Difference]) -> list[float]:
+    return holm([one.p for one in tests])
+
+
+def _points(one: Difference) -> str:
+    return f"{100 * one.mean:+.1f} ({100 * one.low:+.1f} to {100 * one.high:+.1f})"
+
+
+def _difference(one: Difference) -> str:
+    return f"{_points(one)}, {_p(one.p)}"
+
+
+def _p(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def _smallest(tests: Sequence[Difference]) -> str:
+    """How surprising the most surprising of a table's comparisons is, given how many there are."""
+    if not tests:
+        return ""
+    least = min(one.p for one in tests)
+    return f"\n\nOf {len(tests)} comparisons the smallest is {_p(least)}; after Holm {_p(min(_holm(tests)))}."
 
 
 def _share(count: int, of: int) -> str:

@@ -59,6 +59,7 @@ def test_differences_losses_and_zones_are_what_the_files_say(tmp_path: Path) -> 
     assert "100 of 400, 25.0% (21.0 to 29.5)" in text and "1,234" in text
     (contrast,) = [row for row in rows if row[0] == "| fixed+rehearsal minus fixed"]
     assert contrast[2] == "1" and contrast[3].startswith("-12.5 (")  # of the seed that both have
+    assert "Of 4 comparisons the smallest is p = " in text and "; after Holm p = 1.000." in text
     assert "0 of 8 |" in text  # the base said the same each time
 
 
