@@ -248,8 +248,7 @@ def _aimed(
 
 def _sometimes(model: Model, prompt: Prompt, tried: Dataset, seed: int, sizes: Sizes) -> list[str]:
     """The problems that are right sometimes."""
-    clips = {item.id: _clip(tried, item) for item in tried.items}
-    answers = model.predictions(prompt, tried.items, clips, sizes.try_samples, seed)
+    answers = model.predictions(prompt, tried.items, _clips(tried), sizes.try_samples, seed)
     right = _right(answers, tried, prompt)
     rows = [(item.id, item.family or "", sum(right[item.id]), len(right[item.id])) for item in tried.items]
     return keep_tried(rows, sizes.problems, sizes.samples, filter_config(sizes.filter).zones)
@@ -261,7 +260,7 @@ def _both(
     """Candidates, and the share of right answers by item with a silent clip."""
     import numpy as np
 
-    clips = {item.id: _clip(dataset, item) for item in dataset.items}
+    clips = _clips(dataset)
     heard = model.predictions(prompt, dataset.items, clips, samples, seed)
     nothing = {name: np.broadcast_to(np.float32(0), clip.shape) for name, clip in clips.items()}  # no memory
     control = model.predictions(prompt, dataset.items, nothing, sizes.silent_samples, seed + 50)
@@ -277,10 +276,9 @@ def _right(predictions: Iterable[Prediction], dataset: Dataset, prompt: Prompt) 
     return marks
 
 
-def _clip(dataset: Dataset, item: Item) -> NDArray[np.float32]:
-    path = dataset.clip(item)
-    assert path is not None  # it was generated with its clips
-    return read_clip(path)
+def _clips(dataset: Dataset) -> dict[str, NDArray[np.float32]]:
+    paths = {item.id: dataset.clip(item) for item in dataset.items}
+    return {name: read_clip(path) for name, path in paths.items() if path}  # it was made with all its clips
 
 
 def _choose(
@@ -357,7 +355,7 @@ def _tests(workspace: Workspace, sizes: Sizes) -> Tests:
             clips[item.id] = samples
     dataset = load_dataset(workspace, "soundcheck")
     items = list(dataset.items)[: sizes.shipped]
-    return {"fresh": (fresh, clips), "shipped": (items, {item.id: _clip(dataset, item) for item in items})}
+    return {"fresh": (fresh, clips), "shipped": (items, _clips(dataset))}
 
 
 def _test(model: Model, tests: Tests, prompts: Sequence[Prompt]) -> dict[str, Any]:
