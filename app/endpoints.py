@@ -100,8 +100,11 @@ def _mark(in_use: bool) -> str:
 
 
 def add() -> None:
-    """A form for one more endpoint; a name that exists is replaced."""
-    with st.expander("Add an endpoint", icon=":material/add:"), st.form("add_endpoint", border=False):
+    """A form for one more endpoint, drawn once it is unfolded; a name that exists is replaced."""
+    box = st.expander("Add an endpoint", key="add", icon=":material/add:", on_change="rerun")
+    if not box.open:
+        return
+    with box, st.form("add_endpoint", border=False):
         left, right = st.columns(2)
         name = left.text_input("Name", placeholder="h100")
         url = right.text_input("Address", placeholder="http://127.0.0.1:8000/v1")

@@ -25,6 +25,10 @@ from audioreason.inference.probe import Status, endpoint_status, ready_endpoint
 from audioreason.jobs.queue import reconcile
 from audioreason.jobs.watch import list_jobs
 
+_ROOMS = (  # what the pages draw with, likeliest first
+    "playground.one", "errors.page", "compare.page", "jobs.launch", "jobs.detail", "data.page",
+    "optimize.page", "rest.page", "challenge.page", "endpoints",
+)  # fmt: skip
 _EVERY = 2.0  # seconds between two looks at the server
 _UNWATCHED = 15.0  # seconds without a page after which nobody is asked
 
@@ -200,6 +204,8 @@ def _warm_up() -> None:
     for module in ("pandas", "altair", "openai", "streamlit.dataframe_util", "streamlit.elements.arrow"):
         importlib.import_module(module)
     catalog().runs()
+    for room in _ROOMS:
+        importlib.import_module(f"app.{room}")
     # Streamlit collects garbage after every run of a script or a fragment: 0.1 s if it has to look at all of
     # what was imported, next to nothing if that is set aside
     gc.collect()

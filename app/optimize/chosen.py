@@ -13,6 +13,7 @@ from app.optimize.items import items
 from app.optimize.look import Found
 from app.optimize.requests import requests
 from app.session import plain
+from app.widgets.text import changes, text
 from audioreason.errors import LabError
 from audioreason.optimize.view import Row
 from audioreason.prompts import diff
@@ -107,12 +108,12 @@ def _changes(now: Address, found: Found, row: Row) -> None:
         st.markdown(f":gray[It reads the same as {plain(found.name(other.id))}.]")
         return
     st.markdown(f":small[:gray[{plain(found.name(other.id))} → {plain(found.name(one.id))}]]")
-    st.code("\n".join(lines), language="diff", wrap_lines=True, height=_TEXT)
+    changes(lines, key="optimize_changes", height=_TEXT)
 
 
 def _text(row: Row) -> None:
     one = row.candidate
     st.markdown(":small[:gray[system]]")
-    st.code(one.system or "(nothing is sent)", language=None, wrap_lines=True, height=268)
+    text(one.system or "(nothing is sent)", key="optimize_system", height=268)
     st.markdown(":small[:gray[user]]")
-    st.code(one.user, language=None, wrap_lines=True, height=168)
+    text(one.user, key="optimize_user", height=168)

@@ -13,6 +13,8 @@ from app.playground.evaluation import evaluate
 from app.playground.picker import Picked
 from app.playground.variant import IN_USE, Variant, prompt_names
 from app.session import plain
+from app.widgets.text import changes
+from app.widgets.text import text as verbatim
 from app.words import when
 from audioreason.errors import PromptError
 from audioreason.inference.endpoint import load_endpoints
@@ -216,7 +218,7 @@ def _rendered(variant: Variant, picked: Picked, problem: PromptError | None) -> 
             )
             st.markdown(f":small[:gray[user, part 1: the clip, {sound}]]")
         st.markdown(f":small[:gray[{'system' if title == 'system' else 'user, part 2: the text'}]]")
-        st.code(body or "(nothing is sent)", language=None, wrap_lines=True, height=height)
+        verbatim(body or "(nothing is sent)", key=variant.key(f"rendered_{title}"), height=height)
     flagged = flag_special_tokens(text.system + text.user)
     if flagged:
         names = plain(", ".join(flagged))
@@ -228,7 +230,7 @@ def _changes(variant: Variant, picked: Picked, problem: PromptError | None) -> N
     if not lines:
         st.markdown(f":gray[Nothing differs from {plain(variant.base().name)} {variant.base().version[:4]}.]")
         return
-    st.code("\n".join(lines), language="diff", wrap_lines=True, height=480)
+    changes(lines, key=variant.key("changes"), height=480)
     if st.button("Discard changes", key=variant.key("discard"), type="tertiary", icon=":material/undo:"):
         variant.show_text(variant.base())
         st.rerun()
@@ -277,7 +279,7 @@ def _history(variant: Variant, picked: Picked, problem: PromptError | None) -> N
         return
     version = saved[cells[0][0]]
     lines = diff(variant.prompt(), version.prompt)
-    st.code("\n".join(lines) or "the same text", language="diff", wrap_lines=True, height=240)
+    changes(lines or ["the same text"], key=variant.key("version_changes"), height=240)
     if lines and st.button("Revert to this version", key=variant.key("revert"), icon=":material/history:"):
         variant.show_text(version.prompt)
         st.rerun()

@@ -73,7 +73,7 @@ def test_a_candidate_is_chosen_read_heard_and_traced_back_to_its_request(
     expect(page).to_have_url(re.compile(f"candidate={made[3].id}"))
     head = page.locator(".st-key-optimize_head")
     expect(head).to_contain_text("Candidate 3")
-    code = page.locator("[data-testid=stCode]").first
+    code = page.locator(".st-key-optimize_changes pre")
     expect(code).to_contain_text("+Ignore wooden knocks.")  # against its parent: only its own line is new
     expect(code).not_to_contain_text("+First write down")
     page.get_by_role("radio", name="against the seed").click()
