@@ -34,13 +34,16 @@ PAGES = {
     "settings": ("settings", ".line code"),
 }
 # Seconds from the request until a selector is drawn, seen once a frame and through components' own trees.
-# Playwright's own wait looks every half second after the first quarter: an empty page then takes 0.5 or 1.0 s.
+# Playwright's own wait looks every half second later on: an empty page then takes 0.5 or 1.0 s.
 _DRAWN = """(selectors) => {
-  const every = (root, selector) => [...root.querySelectorAll(selector),
-    ...[...root.querySelectorAll("*")].flatMap((node) => node.shadowRoot ? every(node.shadowRoot, selector) : [])];
+  const every = (root, selector) => [
+    ...root.querySelectorAll(selector),
+    ...[...root.querySelectorAll("*")].flatMap((e) => e.shadowRoot ? every(e.shadowRoot, selector) : []),
+  ];
   const found = (root, parts) => every(root, parts[0]).some(
     (node) => parts.length === 1 || found(node.shadowRoot || node, parts.slice(1)));
-  return selectors.split(",").some((one) => found(document, one.trim().split(" "))) ? performance.now() / 1000 : 0;
+  const drawn = selectors.split(",").some((one) => found(document, one.trim().split(" ")));
+  return drawn ? performance.now() / 1000 : 0;
 }"""
 _EMPTY = "import streamlit as st\nst.write('empty')\nst.html('<i class=\"drawn\">.</i>')\n"
 
