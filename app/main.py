@@ -13,9 +13,17 @@ if str(lab_root()) not in sys.path:
     sys.path.insert(0, str(lab_root()))
 
 import streamlit as st
+from starlette.middleware import Middleware
 
 from app.machine import while_serving
+from app.opening import Opening
 from app.routes import routes
 from app.session import show_script_error
 
-app = st.App("shell.py", routes=routes(), lifespan=while_serving, on_script_error=show_script_error)
+app = st.App(
+    "shell.py",
+    routes=routes(),
+    lifespan=while_serving,
+    middleware=[Middleware(Opening)],
+    on_script_error=show_script_error,
+)
