@@ -53,7 +53,7 @@ from audioreason.rest.record import (
     tried_name,
     write_round,
 )
-from audioreason.rest.settling import settle
+from audioreason.rest.settling import check_kept, settle
 from audioreason.rest.training import left_out, merge_round, round_recipe, train_round
 from audioreason.runs import run_folder
 from audioreason.workspace import FileLock, Workspace
@@ -98,7 +98,9 @@ def run(
             f"There is an experiment {config.name} already.",
             f"Go on with it: audioreason rest run {config.name} --resume; or choose another name.",
         )
-    if not exists:
+    if exists:
+        check_kept(workspace, config)
+    else:
         try:
             check_start(workspace, config, progress)
         except ItemError as error:

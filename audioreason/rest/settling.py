@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from audioreason.errors import RestError
+from audioreason.items import load_dataset
 from audioreason.rest.choosing import check_cues
 from audioreason.rest.config import FILTERING, FITTING, RestConfig
 from audioreason.rest.record import (
@@ -20,6 +22,7 @@ from audioreason.rest.record import (
     write_config,
     write_round,
 )
+from audioreason.runs.record import load_record, run_folder
 from audioreason.workspace import Workspace
 
 
@@ -52,6 +55,36 @@ def settle(workspace: Workspace, config: RestConfig) -> None:
         update["summary"] = {}
     write_round(workspace, config.name, last.model_copy(update=update))
     write_config(workspace, config, replace=True)
+
+
+def check_kept(workspace: Workspace, config: RestConfig) -> None:
+    """See that an experiment's datasets are as they were, and that the base's answers are still there.
+
+    Candidates may have been deleted: they are asked for again, or were learned from long ago.
+
+    Raises:
+        RestError: naming the dataset that has changed, or the run that is gone.
+        LabError: if a dataset or a record cannot be read.
+    """
+    learned = () if config.curriculum else (config.dataset,)
+    now = {name: load_dataset(workspace, name).info.hash for name in (*learned, config.eval_dataset)}
+    rounds = read_experiment(workspace, config.name).rounds
+    for one in rounds:
+        for run_id in filter(None, (one.generate, one.silent, one.again, *one.evaluations.values())):
+            if not run_folder(workspace, run_id).is_dir():
+                if run_id in (rounds[0].evaluations.get(config.retention_prompt), rounds[0].again):
+                    raise RestError(
+                        f"The run {run_id} is gone, and each round is compared with it.",
+                        "Bring it back, or begin another experiment.",
+                    )
+                continue
+            stored = load_record(workspace, run_id).dataset
+            if now.get(stored.name, stored.hash) != stored.hash:
+                raise RestError(
+                    f"The dataset {stored.name} has changed since the experiment began, so its rounds could"
+                    " not be compared.",
+                    "Begin another experiment with the dataset as it is now.",
+                )
 
 
 def _free(workspace: Workspace, name: str, rounds: Sequence[Round]) -> tuple[str, ...]:

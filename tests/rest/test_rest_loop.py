@@ -12,7 +12,7 @@ import pytest
 from rest_lab import BASE, StopAfter, serving, settings
 
 from audioreason.errors import LabError, RestError, WorkspaceError
-from audioreason.jobs.kinds.rest import plan
+from audioreason.jobs.kinds.rest import check_resume, plan
 from audioreason.rest.config import RestConfig, make_config, read_config
 from audioreason.rest.loop import next_step, run
 from audioreason.rest.record import (
@@ -206,6 +206,7 @@ def test_candidates_that_were_deleted_are_asked_for_again(
     shutil.rmtree(run_folder(workspace, "lost-r1-generate"))
     with pytest.raises(RestError, match="The next phase of lost is generate of round 1, not filter of 1"):
         do(1, "filter")
+    check_resume(config, workspace, "a-job")  # so a job of it may be resumed, too
     do(1, "generate")
     assert len(server.requests) == asked + 16, "the silent control was left as it was"
     again = answers(workspace, "lost-r1-generate")
@@ -213,6 +214,10 @@ def test_candidates_that_were_deleted_are_asked_for_again(
     do(1, "filter")
     notes = read_experiment(workspace, "lost").rounds[1].notes
     assert "The answers of lost-r1-generate had been deleted and were asked for again." in notes
+    shutil.rmtree(run_folder(workspace, "lost-r0-eval-baseline"))
+    for go_on in (lambda: do(1, "train"), lambda: check_resume(config, workspace, "a-job")):
+        with pytest.raises(RestError, match="lost-r0-eval-baseline is gone, and each round is compared"):
+            go_on()
 
 
 def test_what_is_next_follows_from_the_records() -> None:

@@ -13,6 +13,7 @@ from audioreason.jobs.kinds import Check, Kind, Plan
 from audioreason.jobs.live import JobProgress, StoppedEarly
 from audioreason.jobs.spec import Needs
 from audioreason.rest.config import PRESETS, RestConfig
+from audioreason.wording import counted
 from audioreason.workspace import Workspace
 
 _GIB = 2**30
@@ -77,12 +78,12 @@ def plan(spec: RestConfig, workspace: Workspace) -> Plan:
             )
         check_names(workspace, spec)
 
-    def count(dataset: str, split: str, limit: int | None) -> int:
+    def chosen(dataset: str, split: str, limit: int | None) -> int:
         return len(choose_items(load_dataset(workspace, dataset), None if split == "full" else split)[:limit])
 
     folder = base_folder(spec)
-    problems = spec.curriculum or count(spec.dataset, spec.split, spec.limit)
-    measured = count(spec.eval_dataset, spec.eval_split, spec.eval_limit)
+    problems = spec.curriculum or chosen(spec.dataset, spec.split, spec.limit)
+    measured = chosen(spec.eval_dataset, spec.eval_split, spec.eval_limit)
     prompts = [load_prompt(name, [workspace.prompts]).name for name in spec.eval_prompts]
     asked = [load_prompt(spec.prompt, [workspace.prompts]).name]
     candidates, answers = spec.rounds * problems * spec.samples, (spec.rounds + 1) * measured
@@ -110,11 +111,12 @@ def plan(spec: RestConfig, workspace: Workspace) -> Plan:
         seconds=sum(seconds) if len(seconds) == len(parts) else None,
         basis=parts[0].basis,
         notes=(
-            f"Candidates: {spec.rounds} rounds x {problems:,} problems x {spec.samples} = {candidates:,}."
+            f"Candidates: {counted(spec.rounds, 'round')} x {counted(problems, 'problem')} x {spec.samples} ="
+            f" {candidates:,}."
             + (f" Silent control: {silent:,}." if silent else "")
             + (f" The curriculum asks {probed:,} times before." if probed else "")
-            + f" Evaluations: {spec.rounds + 1} models x {measured:,} items x {len(prompts)} prompts x"
-            f" {spec.evaluation_samples} = {answers * len(prompts):,}"
+            + f" Evaluations: {spec.rounds + 1} models x {counted(measured, 'item')} x"
+            f" {counted(len(prompts), 'prompt')} x {spec.evaluation_samples} = {answers * len(prompts):,}"
             + (f"; the base once more, for luck: {again:,}." if again else "."),
             "Training comes on top: how much there is to learn from shows after the filter.",
             *(
@@ -146,7 +148,8 @@ def _requests(spec: RestConfig, problems: int) -> int:
 def _disk(needed: int, merged: int, workspace: Workspace) -> Check:
     free = shutil.disk_usage(workspace.root).free
     sentence = (
-        f"{merged} merged models take {needed / _GIB:.2f} GiB; {free / _GIB:.1f} GiB are free."
+        f"Merging takes {needed / _GIB:.2f} GiB for {counted(merged, 'model')};"
+        f" {free / _GIB:.1f} GiB are free."
         if merged
         else f"No model is merged; {free / _GIB:.1f} GiB are free."
     )
@@ -170,31 +173,17 @@ def check_resume(spec: RestConfig, workspace: Workspace, job_id: str) -> None:
     Raises:
         LabError: if one of them is gone or has changed.
     """
-    from audioreason.items import load_dataset
     from audioreason.rest.phases import base_folder
     from audioreason.rest.record import experiment_folder, read_experiment
-    from audioreason.runs.record import load_record, run_folder
+    from audioreason.rest.settling import check_kept
 
     config = named(spec, job_id)
     base_folder(config)
-    learned = () if config.curriculum else (config.dataset,)
-    now = {name: load_dataset(workspace, name).info.hash for name in (*learned, config.eval_dataset)}
     if not (experiment_folder(workspace, config.name) / "config.json").exists():
         return
-    found = read_experiment(workspace, config.name)
-    if changed := found.config.differences(config):
+    if changed := read_experiment(workspace, config.name).config.differences(config):
         raise JobError(f"The experiment began otherwise: {'; '.join(changed)}.", "Start another one.")
-    for one in found.rounds:
-        for run_id in filter(None, (one.generate, one.silent, *one.evaluations.values())):
-            if not run_folder(workspace, run_id).is_dir():
-                raise JobError(f"The run {run_id} of this experiment is gone.", "Start the experiment again.")
-            stored = load_record(workspace, run_id).dataset
-            if now.get(stored.name, stored.hash) != stored.hash:
-                raise JobError(
-                    f"The dataset {stored.name} has changed since the experiment began, so its rounds could"
-                    " not be compared.",
-                    "Retry begins a new experiment with the dataset as it is now.",
-                )
+    check_kept(workspace, config)
 
 
 def needs(spec: RestConfig) -> Needs:
@@ -204,7 +193,7 @@ def needs(spec: RestConfig) -> Needs:
 
 def label(spec: RestConfig) -> str:
     """Such as "3 rounds on soundcheck-train"."""
-    return f"{spec.rounds} round{'s' * (spec.rounds != 1)} on {spec.dataset}"
+    return f"{counted(spec.rounds, 'round')} on {spec.dataset}"
 
 
 KIND = Kind(
