@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from audioreason.cli.output import Json, either, emit_json, emit_table, remark, terminal_progress
+from audioreason.wording import counted
 from audioreason.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -134,8 +135,8 @@ def combine(
         emit_table(("dataset", "items"), list(made.taken.items()), right=("items",))
         for reason, count in made.left_out.items():
             if count:
-                remark(f"{count} items are left out: {reason}.")
-        remark(f"{len(made.dataset.items)} items are in {made.dataset.root}.")
+                remark(f"Left out: {counted(count, 'item')}, {reason}.")
+        remark(f"{counted(len(made.dataset.items), 'item')} in {made.dataset.root}.")
 
     either(json, made.to_dict(), table)
 
@@ -165,7 +166,7 @@ def choices(
             )
 
     def table() -> None:
-        remark(f"{len(made.dataset.items)} items are in {made.dataset.root}.")
+        remark(f"{counted(len(made.dataset.items), 'item')} in {made.dataset.root}.")
         for item_id, reason in made.given_up.items():
             remark(f"{item_id}: {reason}")
 
@@ -245,7 +246,7 @@ def generate(
             progress=progress,
             accept=clear_of_benchmarks(workspace, progress),
         )
-    remark(f"{n} items written to {folder}.")
+    remark(f"{counted(n, 'item')} written to {folder}.")
     if json:
         emit_json({"name": name, "items": n, "path": str(folder)})
 
@@ -272,7 +273,7 @@ def list_families(json: Json = False) -> None:
 def _report(outcome: ImportReport, json: bool, stopped: bool) -> None:
     """Print what an import found; after a stop the items are in, and the clips that remain were not heard."""
     info = outcome.dataset.info
-    remark(f"{info.name}: {len(outcome.dataset.items)} items, hash {info.hash}.")
+    remark(f"{info.name}: {counted(len(outcome.dataset.items), 'item')}, hash {info.hash}.")
     _findings(outcome.findings, json)
     if stopped:
         remark(f"Stopped before every clip was heard. To hear them: audioreason data check {info.name}")

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from audioreason.cli.output import Json, either, emit_json, emit_table, percent, remark, terminal_progress
+from audioreason.wording import counted
 from audioreason.workspace import Workspace
 
 app = typer.Typer(
@@ -150,8 +151,9 @@ def _show(found: Any) -> None:
     emit_table(("trial", "kind", "candidate", "items", "score", "best"), rows, right=("score", "best"))
     spent = found.state.spent
     remark(
-        f"{found.id} is {found.standing}: {len(found.candidates)} candidates, {spent.requests:,} requests to"
-        f" the task model, {spent.proposer_requests:,} to the proposer, {spent.tokens:,} tokens."
+        f"{found.id} is {found.standing}: {counted(len(found.candidates), 'candidate')},"
+        f" {counted(spent.requests, 'request')} to the task model,"
+        f" {spent.proposer_requests:,} to the proposer, {spent.tokens:,} tokens."
     )
     if found.state.error:
         remark(found.state.error)

@@ -19,6 +19,7 @@ from audioreason.cli.output import (
     remark,
 )
 from audioreason.errors import RunError, WorkspaceError
+from audioreason.wording import counted
 from audioreason.workspace import Workspace
 
 runs_app = typer.Typer(
@@ -244,7 +245,10 @@ def print_report(report: dict[str, Any]) -> None:
                 right=("n", "strict", "official"),
             )
     if report["disagreements"]:
-        remark(f"\nstrict and official disagree on {len(report['disagreements'])} items (--json lists them).")
+        remark(
+            f"\nstrict and official disagree on {counted(len(report['disagreements']), 'item')}"
+            " (--json lists them)."
+        )
 
 
 def _tokens(count: int | None, estimated: bool) -> str:

@@ -10,6 +10,7 @@ import typer
 from audioreason.cli.options import settings_of
 from audioreason.cli.output import Json, either, emit_json, emit_table, remark, terminal_progress
 from audioreason.errors import RunError
+from audioreason.wording import counted
 from audioreason.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ def teach(
             "Nothing was written.",
         )
     count = write_examples(path, examples)
-    left_out = f"; {len(taken)} items are left out, because a benchmark has them" if taken else ""
-    remark(f"{count} examples are in {path}{left_out}.")
+    left_out = f"; left out, because a benchmark has them: {counted(len(taken), 'item')}" if taken else ""
+    remark(f"{counted(count, 'example')} in {path}{left_out}.")
 
 
 def train(
@@ -121,12 +122,12 @@ def train(
     if json:
         emit_json({**result.__dict__, "folder": str(result.folder)})
     elif not result.finished:
-        remark(f"Stopped after {result.steps} steps; the state is kept. Go on with --resume.")
+        remark(f"Stopped after {counted(result.steps, 'step')}; the state is kept. Go on with --resume.")
     else:
         held_out_loss = "" if result.held_out_loss is None else f", held-out loss {result.held_out_loss:.4f}"
         remark(f"The adapter {result.folder} is of step {result.step}{held_out_loss}.")
         if result.too_long:
-            remark(f"{result.too_long} examples were longer than {longest} tokens and left out.")
+            remark(f"Left out, being longer than {longest:,} tokens: {counted(result.too_long, 'example')}.")
     if not result.finished:
         raise typer.Exit(130)
 

@@ -35,6 +35,7 @@ from audioreason.jobs.spec import (
     read_spec,
     write_spec,
 )
+from audioreason.wording import counted
 from audioreason.workspace import Workspace
 
 _LAST_THREADS = 2.0  # seconds in which a killed process's threads let go of its files
@@ -232,7 +233,7 @@ class Removal:
     def sentence(self) -> str:
         """For people, before they confirm."""
         many = len(self.jobs) > 1
-        what = f"{len(self.jobs)} jobs" if many else f"the job {self.jobs[0]}"
+        what = counted(len(self.jobs), "job") if many else f"the job {self.jobs[0]}"
         stop_first = f" {len(self.running)} running will be stopped first." if self.running else ""
         size = f"{self.bytes / 1e6:.1f} MB" if self.bytes >= 100_000 else f"{self.bytes / 1e3:.1f} kB"
         return f"This deletes {what}: settings, log and metrics, {size}.{stop_first} {self.keeps}".strip()

@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from audioreason.errors import RunError
+from audioreason.wording import counted
 from audioreason.workspace import Workspace
 
 _LOOK_BACK = 200  # newest runs whose records are read
@@ -67,9 +68,7 @@ def expect(
             seconds += predictions * sum(run.seconds for run in same) / len(same)
             used += [run for run in same if run not in used]
     names = ", ".join(sorted({run.model for run in used}))
-    return Expectation(
-        round(tokens), seconds, f"From {len(used)} past run{'s' * (len(used) != 1)} of {names}."
-    )
+    return Expectation(round(tokens), seconds, f"From {counted(len(used), 'past run')} of {names}.")
 
 
 def _of(past: Sequence[_Past], asked: Asked) -> list[_Past]:

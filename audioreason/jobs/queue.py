@@ -21,6 +21,7 @@ from audioreason.jobs.local import reap, spawn
 from audioreason.jobs.machine import cpu_slots, gpu_ids
 from audioreason.jobs.rows import Row, queue_table
 from audioreason.jobs.spec import job_folder, read_spec
+from audioreason.wording import counted
 from audioreason.workspace import Workspace
 
 _UNDONE = ("failed", "stopped", "crashed", "deleting")
@@ -60,7 +61,7 @@ def start(workspace: Workspace, connection: sqlite3.Connection) -> None:
         wanted = min(row.cpus, all_slots)
         no_slot = f"It waits for a CPU slot; {max(0, slots)} of {all_slots} free."
         if not reason and row.gpus and (gpu_held or row.gpus > len(free)):
-            reason = f"It waits for {_gpus(row.gpus)}; {len(free)} of {len(everything)} free."
+            reason = f"It waits for {counted(row.gpus, 'GPU')}; {len(free)} of {len(everything)} free."
             if not gpu_held:
                 used = _in_use(workspace, running)
                 way = _who_gives_way(row, running, used, len(free))
@@ -72,7 +73,9 @@ def start(workspace: Workspace, connection: sqlite3.Connection) -> None:
                     slots -= row.cpus  # kept for it until the GPUs are free
                     reason = f"It waits until {', '.join(other.id for other in way)} gives its GPUs free."
                 elif busy := [o.id for o in _who_gives_way(row, running, {}, len(free)) if o.id in used]:
-                    reason = f"It waits for {_gpus(row.gpus)}; {used[busy[0]]} uses the server {busy[0]}."
+                    reason = (
+                        f"It waits for {counted(row.gpus, 'GPU')}; {used[busy[0]]} uses the server {busy[0]}."
+                    )
             gpu_held = True
         if not reason and row.cpus and (cpu_held or wanted > slots):
             cpu_held, reason = True, no_slot
@@ -138,11 +141,7 @@ def _is_ready(workspace: Workspace, row: Row) -> bool:
 def _never_fits(row: Row, gpus: int) -> str:
     if row.gpus <= gpus:
         return ""
-    return f"It needs {_gpus(row.gpus)}, and this machine has {gpus}."
-
-
-def _gpus(count: int) -> str:
-    return "1 GPU" if count == 1 else f"{count} GPUs"
+    return f"It needs {counted(row.gpus, 'GPU')}, and this machine has {gpus}."
 
 
 def _who_gives_way(row: Row, running: Sequence[Row], used: Mapping[str, str], free: int) -> list[Row]:

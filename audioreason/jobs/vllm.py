@@ -19,6 +19,7 @@ from audioreason.jobs.kinds import Check
 from audioreason.jobs.machine import Gpu, gpus_now
 from audioreason.jobs.sizes import ModelSize, model_size
 from audioreason.jobs.supervise import port_is_free
+from audioreason.wording import counted
 from audioreason.workspace import Workspace
 
 EXECUTABLE_VARIABLE = "AUDIOREASON_VLLM"
@@ -205,12 +206,11 @@ def _model(form: VllmForm, size: ModelSize) -> Check:
 def _memory(form: VllmForm, size: ModelSize, gpus: Sequence[Gpu]) -> Check:
     wanted = form.tensor_parallel * form.data_parallel
     if len(gpus) < wanted:
-        needed = f"{wanted} GPU{'s' * (wanted != 1)}"
         return Check(
             "GPU memory",
             "fail",
-            f"{form.tensor_parallel} (tensor) x {form.data_parallel} (data) = {needed} needed,"
-            f" {len(gpus)} there.",
+            f"{form.tensor_parallel} (tensor) x {form.data_parallel} (data) ="
+            f" {counted(wanted, 'GPU')} needed, {len(gpus)} there.",
         )
     best = sorted(gpus, key=lambda gpu: -gpu.free)[:wanted]
     total, free = min(gpu.total for gpu in best) / 1024, min(gpu.free for gpu in best) / 1024  # GiB

@@ -28,6 +28,7 @@ from audioreason.errors import RestError
 from audioreason.rest.zones import FEWEST_CHOICES, Zones, heard_groups
 from audioreason.soundcheck import DIFFICULTIES, families
 from audioreason.stats import shrunken
+from audioreason.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -260,12 +261,15 @@ def words(measured: Sequence[Measured], allocation: Mapping[Cell, int]) -> str:
     expected = {one.cell: one.expected for one in measured}
     total = sum(allocation.values())
     share = sum(count * expected[cell] for cell, count in allocation.items()) / total
-    kinds = len({cell.family for cell in allocation})
+    aimed = len({cell.family for cell in allocation})
     left = len({one.cell.family for one in measured if one.left_out == "hearing does not beat silence"})
     said = (
-        f"{total:,} problems of {len(allocation)} cells ({kinds} families) are made; the probe lets expect"
+        f"{counted(total, 'problem')} of {counted(len(allocation), 'cell')}"
+        f" ({counted(aimed, 'family', 'families')}) to make; the probe lets expect"
         f" {100 * share:.0f}% of them in the learning zone."
     )
     return (
-        f"{said} {left} families are not aimed at, because hearing does not beat silence." if left else said
+        f"{said} Not aimed at, because hearing does not beat silence: {counted(left, 'family', 'families')}."
+        if left
+        else said
     )

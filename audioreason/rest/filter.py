@@ -28,6 +28,7 @@ from audioreason.errors import RestError
 from audioreason.rest.ranking import by_problem, ranked
 from audioreason.rest.zones import FEWEST_CHOICES, NAMES, Name, Zones, heard_groups
 from audioreason.rest.zones import PRESETS as EDGES
+from audioreason.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -360,5 +361,5 @@ def _words(made: pd.DataFrame, table: pd.DataFrame) -> str:
         for zone in NAMES
         if (count := int((kept["zone"] == zone).sum()))
     )
-    of = f"{len(kept):,} of {len(made):,} candidates for {len(table):,} problems are kept"
+    of = f"{len(kept):,} of {len(made):,} candidates for {counted(len(table), 'problem')} are kept"
     return f"{of} ({zones})." if zones else f"{of}."

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from audioreason.rest.config import RestConfig
 from audioreason.rest.record import generate_run
+from audioreason.wording import counted
 
 if TYPE_CHECKING:
     from audioreason.rest.filter import FilterConfig
@@ -34,10 +35,10 @@ def why_nothing(
     tried, right, asked = summary["problems"], summary["right"], summary["candidates"]
     anew = "begin another experiment with"
     if not tried:
-        why = f"the server answered none of {asked:,} requests"
+        why = f"the server answered none of {counted(asked, 'request')}"
         do = f"look at the errors of the run {run_id}, and {anew} settings that the server takes"
     elif not right:
-        why = f"none of {tried:,} problems was ever right ({_counts(summary['reasons'])})"
+        why = f"none of {counted(tried, 'problem')} was ever right ({_counts(summary['reasons'])})"
         do = (
             f"no filter can change that: read the answers in the run {run_id}, and {anew} easier problems,"
             " another prompt or longer candidates"
@@ -46,7 +47,7 @@ def why_nothing(
         everything = right == asked - summary["errors"] and bool(others.get(ALL))
         zones = {name.replace("_", " "): count for name, count in summary["zones"].items() if count}
         why = (
-            f"all {tried:,} problems are always right"
+            f"every one of {counted(tried, 'problem')} is always right"
             if everything
             else f"{right:,} of {asked:,} candidates are right and none of them is kept"
             f" ({_counts(right_reasons)}; problems: {_counts(zones)})"

@@ -20,6 +20,7 @@ from audioreason.rest.phases import merges
 from audioreason.rest.view import Figures, Score, share
 from audioreason.rest.zones import NAMES, PAPER, Zones
 from audioreason.stats import guess_share
+from audioreason.wording import counted
 from audioreason.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -108,13 +109,13 @@ class Experiment:
 def figures(found: Experiment, problems: pd.DataFrame, candidates: pd.DataFrame) -> Figures:
     """The figures of a round, with what guessing alone would put into each zone."""
     made = view.figures(problems, candidates, found.zones)
-    counted = problems[problems["counts"].astype(bool) & (problems["n"] > 0)]
+    rated = problems[problems["counts"].astype(bool) & (problems["n"] > 0)]
     luck = np.zeros(len(found.zones))
-    for (options, n), group in counted.groupby(["n_choices", "n"]):
+    for (options, n), group in rated.groupby(["n_choices", "n"]):
         samples, choices = int(str(n)), int(str(options))
         for k in range(samples + 1):
             luck[found.zone_of(k, samples)] += len(group) * guess_share(choices, samples, k, k)
-    guess = tuple(float(part) for part in luck / len(counted)) if len(counted) else ()
+    guess = tuple(float(part) for part in luck / len(rated)) if len(rated) else ()
     return replace(made, guess=guess)
 
 
@@ -263,13 +264,13 @@ def _about_zones(one: Round, here: Figures, found: Experiment) -> list[str]:
     said = []
     if here.candidates and here.errors > 0.02 * here.candidates:
         said.append(
-            f"{here.errors:,} of {here.candidates:,} candidates of {one.name} are missing: the server gave no"
-            " answer. They left every denominator."
+            f"Of {counted(here.candidates, 'candidate')} of {one.name}, {here.errors:,} got no answer from"
+            " the server. They left every denominator."
         )
-    counted = sum(here.zones)
-    zone = share(here.zones[found.accent], counted)
+    of = sum(here.zones)
+    zone = share(here.zones[found.accent], of)
     name = found.zones[found.accent].replace("_", " ")
-    if not counted:
+    if not of:
         said.append(f"No problem of {one.name} counts, so no zone of it can be claimed.")
     elif not zone.k:
         said.append(f"No problem of {one.name} is in the zone “{name}”, so nothing to learn from is there.")
@@ -318,7 +319,7 @@ def _about_scores(scores: list[Score]) -> list[str]:
     unfinished = [one for one in scores if not one.finished]
     if unfinished:
         said.append(
-            f"{len(unfinished)} evaluations are not finished: their accuracies are of the items so far."
+            f"Not finished: {counted(len(unfinished), 'evaluation')}. Accuracy there is of the items so far."
         )
     return said
 

@@ -18,6 +18,7 @@ from audioreason.items import load_dataset
 from audioreason.train.data import Example, encode, read_examples
 from audioreason.train.preflight import Estimate, choose_device, estimate, memory
 from audioreason.train.recipe import Recipe
+from audioreason.wording import counted
 from audioreason.workspace import Workspace
 
 _SAMPLE = 48  # examples looked at closely
@@ -25,9 +26,15 @@ _SAMPLE = 48  # examples looked at closely
 
 @dataclass(frozen=True)
 class Outlook:
-    """Examples, mean and largest tokens of the sample, what it takes, and what there is."""
+    """Examples, what was seen of a sample of them, what training takes, and what there is.
+
+    Tokens are those of the examples that are short enough; if none is, those of all.
+    """
 
     examples: int
+    looked_at: int  # examples of the sample
+    too_long: int  # of them, longer than `limit`
+    limit: int  # tokens
     mean_tokens: float
     longest: int
     device: str
@@ -46,11 +53,7 @@ class Outlook:
         """Name -> (whether it is well, one sentence with its arithmetic)."""
         found = self.estimate
         return {
-            "examples": (
-                True,
-                f"{self.examples:,} examples of about {self.mean_tokens:.0f} tokens (longest of the sample:"
-                f" {self.longest}), {found.steps:,} steps.",
-            ),
+            "examples": (self.too_long < self.looked_at, self._examples()),
             "memory": (
                 self.fits,
                 f"About {found.sentence()}; {self.memory_of} has {self.memory / 2**30:.1f} GiB.",
@@ -61,6 +64,24 @@ class Outlook:
                 f" resume from; {self.free / 1e9:,.1f} GB are free.",
             ),
         }
+
+    def _examples(self) -> str:
+        if self.too_long == self.looked_at:
+            of = "of those looked at " if self.looked_at < self.examples else ""
+            return (
+                f"All {counted(self.looked_at, 'example')} {of}have more than {self.limit:,} tokens (about"
+                f" {self.mean_tokens:,.0f}), so nothing would be left to train on: raise `longest`."
+            )
+        said = (
+            f"{counted(self.examples, 'example')} of about {self.mean_tokens:.0f} tokens (longest of the"
+            f" sample: {self.longest}), {counted(self.estimate.steps or 0, 'step')}."
+        )
+        if self.too_long:
+            said += (
+                f" Of {self.looked_at:,} looked at, {self.too_long:,} have more than {self.limit:,} tokens"
+                " and would be left out."
+            )
+        return said
 
 
 def look_ahead(workspace: Workspace, model: Path, data: Path, recipe: Recipe) -> Outlook:
@@ -74,16 +95,30 @@ def look_ahead(workspace: Workspace, model: Path, data: Path, recipe: Recipe) ->
     config = read_config(model)
     device = choose_device(recipe)
     lengths = _lengths(workspace, ChatTokenizer.load(model), examples)
-    kept = [length for length in lengths if length <= recipe.longest] or lengths
-    mean, longest = sum(kept) / len(kept), max(kept)
-    rows = max(1, round(len(examples) * (1 - recipe.held_out)))
+    short = [length for length in lengths if length <= recipe.longest]
+    seen = short or lengths
+    mean, longest = sum(seen) / len(seen), max(seen)
+    rows = max(1, round(len(examples) * len(seen) / len(lengths) * (1 - recipe.held_out)))
     found = estimate(config, recipe, device, longest, rows, round(mean * rows))
     there, name = memory(device)
     wide = 2 if device == "cuda" else 4
     disk = found.trained * (wide + 2 * (wide + (2 if device == "cuda" else 8)))
     folder = workspace.root if workspace.root.exists() else Path.cwd()
     free = shutil.disk_usage(folder).free
-    return Outlook(len(examples), mean, longest, device, found, there, name, disk, free)
+    return Outlook(
+        examples=len(examples),
+        looked_at=len(lengths),
+        too_long=len(lengths) - len(short),
+        limit=recipe.longest,
+        mean_tokens=mean,
+        longest=longest,
+        device=device,
+        estimate=found,
+        memory=there,
+        memory_of=name,
+        disk=disk,
+        free=free,
+    )
 
 
 def _lengths(workspace: Workspace, tokenizer: ChatTokenizer, examples: Sequence[Example]) -> list[int]:

@@ -65,7 +65,7 @@ def test_a_server_that_answered_nothing_is_named() -> None:
     ("name", "right", "found", "advice"),
     [
         ("never", never, ["none of 4 problems was ever right (16 wrong answer)"], "no filter can change"),
-        ("always", always, ["all 4 problems are always right"], "harder problems"),
+        ("always", always, ["every one of 4 problems is always right"], "harder problems"),
         (
             "gap",
             one_item,

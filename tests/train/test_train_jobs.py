@@ -13,11 +13,13 @@ from typer.testing import CliRunner
 from audioreason.cli import app
 from audioreason.engines.adapters import read_adapter
 from audioreason.engines.pocket import load_model
+from audioreason.engines.tokens import ChatTokenizer
 from audioreason.errors import EngineError, GuardError, ItemError, JobError
 from audioreason.items import load_dataset
-from audioreason.jobs.kinds import find_kind
+from audioreason.jobs.kinds import Check, find_kind
 from audioreason.jobs.live import JobProgress, StoppedEarly
 from audioreason.train.data import Example, read_examples, write_examples
+from audioreason.train.plans import _lengths
 from audioreason.workspace import Workspace
 
 Begin = Callable[..., JobProgress]
@@ -134,6 +136,22 @@ def test_a_gpu_that_is_not_there_or_too_small_is_one_sentence(
         find_kind("train").run(spec_of(tiny, training_file, name="small"), lab, progress(lab.jobs / "s"))
     assert error.value.hint
     assert not (lab.adapters / "small").exists()
+
+
+def test_a_plan_says_what_would_be_left_out_as_too_long(
+    lab: Workspace, tiny: Path, training_file: Path
+) -> None:
+    def examples(longest: int) -> Check:
+        plan = find_kind("train").plan(spec_of(tiny, training_file, longest=longest), lab)
+        return next(check for check in plan.checks if check.name == "examples")
+
+    lengths = _lengths(lab, ChatTokenizer.load(tiny), read_examples(training_file))
+    some, none = examples(sorted(lengths)[5]), examples(min(lengths) - 1)
+    left = sum(length > sorted(lengths)[5] for length in lengths)
+    assert 0 < left < 12 and some.state == "ok"
+    assert f"Of 12 looked at, {left} have more than" in some.sentence
+    assert none.state == "fail" and none.sentence.startswith("All 12 examples have more than")
+    assert "nothing would be left to train on: raise `longest`" in none.sentence
 
 
 def test_commands_train_plan_and_merge(

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from audioreason.errors import ItemError
 from audioreason.jobs.kinds import Check, Kind, Plan
 from audioreason.jobs.live import JobProgress, StoppedEarly
+from audioreason.wording import counted
 from audioreason.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -130,8 +131,7 @@ def label(spec: DownloadSpec) -> str:
 
 
 def _counted(found: Snapshot) -> str:
-    count = len(found.files)
-    return f"{count} file{'s' * (count != 1)} of {found.repo} at {found.revision[:12]}."
+    return f"{counted(len(found.files), 'file')} of {found.repo} at {found.revision[:12]}."
 
 
 def _which(spec: DownloadSpec) -> str:

@@ -19,6 +19,7 @@ from audioreason.errors import JobError
 from audioreason.jobs.endpoints import DEFAULT_ENDPOINT, asked, embedded_model, named_endpoint
 from audioreason.jobs.kinds import Kind, Plan
 from audioreason.jobs.live import JobProgress, StoppedEarly
+from audioreason.wording import counted
 from audioreason.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def label(spec: EvaluateSpec) -> str:
 
     parts = [f"{several(spec.prompts, 'prompts')} on {spec.dataset}"]
     if spec.items:
-        parts.append(f"({len(spec.items)} chosen item{'s' * (len(spec.items) != 1)})")
+        parts.append(f"({counted(len(spec.items), 'chosen item')})")
     if spec.splits != ["full"]:
         parts.append(f"({several(spec.splits, 'splits')})")
     if spec.endpoints != [DEFAULT_ENDPOINT]:

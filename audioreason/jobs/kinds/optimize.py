@@ -17,6 +17,7 @@ from audioreason.jobs.endpoints import EMBEDDED, asked, embedded_model, named_en
 from audioreason.jobs.kinds import Kind, Plan
 from audioreason.jobs.live import JobProgress, StoppedEarly
 from audioreason.optimize.config import SAME, OptimizeConfig
+from audioreason.wording import counted
 from audioreason.workspace import Workspace, shipped
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def plan(spec: OptimizeConfig, workspace: Workspace) -> Plan:
     endpoint = named_endpoint(workspace, spec.endpoint, spec.model)
     notes = [
         f"Train {found.train}, dev {found.dev}, test {found.test} items;"
-        f" up to {found.trials} trials, {found.full_trials} of them on all of dev.",
+        f" up to {counted(found.trials, 'trial')}, {found.full_trials} of them on all of dev.",
         f"Requests at most: {found.task_requests:,} to the task model while searching,"
         f" {found.proposer_requests:,} to the proposer, {found.test_requests:,} for the final test.",
         *found.notes,

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from audioreason.errors import ItemError
 from audioreason.jobs.kinds import Kind, Plan
 from audioreason.jobs.live import JobProgress, StoppedEarly
+from audioreason.wording import counted
 from audioreason.workspace import Workspace
 
 _SECONDS_AN_ITEM = 0.015  # measured on two busy cores, clip, FLAC and hash
@@ -98,7 +99,7 @@ def plan(spec: GenerateSpec, workspace: Workspace) -> Plan:
 
 def label(spec: GenerateSpec) -> str:
     """Such as "1,000 items as soundcheck-train"."""
-    return f"{spec.n:,} items as {spec.name}"
+    return f"{counted(spec.n, 'item')} as {spec.name}"
 
 
 KIND = Kind(

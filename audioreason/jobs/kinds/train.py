@@ -26,6 +26,7 @@ from audioreason.jobs.begun import (
 from audioreason.jobs.kinds import Check, Kind, Plan
 from audioreason.jobs.live import JobProgress, StoppedEarly
 from audioreason.jobs.spec import Needs
+from audioreason.wording import counted
 from audioreason.workspace import Workspace, shipped
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def run(spec: TrainSpec, workspace: Workspace, progress: JobProgress) -> dict[st
     finally:
         remove_if_nothing_began(out)
     if not result.finished:
-        raise StoppedEarly(f"{result.steps} steps are made; it can be resumed.")
+        raise StoppedEarly(f"{counted(result.steps, 'step')} made; it can be resumed.")
     if result.too_long:
         log.warning("%d examples were longer than %d tokens and left out", result.too_long, spec.longest)
     return {
