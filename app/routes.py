@@ -57,8 +57,7 @@ async def mel(request: Request) -> Response:
 
 
 def _clip(request: Request, prepared: bool) -> Path:
-    data = session.dataset(request.path_params["dataset"])
-    item = data[request.path_params["item_id"]]
+    data, item = session.with_clip(request.path_params["dataset"], request.path_params["item_id"])
     source = data.clip(item)
     if source is None:
         raise ItemError("The clip of this item is missing.")

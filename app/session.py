@@ -86,6 +86,39 @@ def _dataset(name: str, stamps: tuple[int, ...]) -> Dataset:
     return load_dataset(workspace(), name)
 
 
+def free_form(name: str) -> Dataset:
+    """The free-form questions of a dataset, as items without choices; read again when their file changes.
+
+    Raises:
+        ItemError: if there are none.
+    """
+    file = workspace().datasets / name / "free.jsonl"
+    return _free_form(name, file.stat().st_mtime_ns if file.is_file() else 0)
+
+
+@functools.lru_cache(maxsize=4)
+def _free_form(name: str, stamp: int) -> Dataset:
+    from audioreason.acquire.free import free_dataset
+
+    return free_dataset(workspace(), name)
+
+
+def with_clip(name: str, item_id: str) -> tuple[Dataset, Item]:
+    """An item of a dataset, or a free-form question of one.
+
+    Raises:
+        ItemError: if there is no such dataset or item.
+    """
+    problem = None
+    for read in (dataset, free_form):
+        try:
+            data = read(name)
+            return data, data[item_id]
+        except ItemError as error:
+            problem = problem or error
+    raise problem or ItemError(f"There is no dataset {name}.", "")
+
+
 @dataclass(frozen=True)
 class ClipView:
     """Everything a player needs to know about one item's clip; `problem` says why it cannot be heard."""

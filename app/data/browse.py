@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from app.data import look
@@ -34,22 +36,33 @@ def browse(data: Dataset) -> None:
     found = look.matching(data, asked.get("find", ""), part, chosen)
     left, right = st.columns([1.08, 1], gap="medium")
     with left:
-        _list(data, found, len(hidden))
+        _list(found, len(hidden), "Gold")
     with right:
-        _item(data, found)
+        item = _opened(data, found)
+        if item is None:
+            return
+        _details(item)
+        if st.button("Ask the model", key="data_ask", icon=":material/arrow_forward:", type="tertiary"):
+            st.switch_page(page("playground"), query_params={"dataset": data.info.name, "item": item.id})
+
+
+def browse_free(data: Dataset) -> None:
+    """Draw free-form questions: there is nothing to filter by but words, and nobody to ask."""
+    _find("Find in questions, answers and ids")
+    found = look.free_matching(data, st.query_params.get("find", ""))
+    left, right = st.columns([1.08, 1], gap="medium")
+    with left:
+        _list(found, 0, "Answer")
+    with right:
+        item = _opened(data, found)
+        if item is not None:
+            _details(item)
+            st.markdown(f":small[:gray[Answer]] **{plain(item.answer.strip())}**")
 
 
 def _filters(data: Dataset, chosen: tuple[str, str] | None, part: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.session_state["data_find"] = st.query_params.get("find", "")
-        st.text_input(
-            "Find",
-            key="data_find",
-            placeholder="Find in questions, choices and ids",
-            icon=":material/search:",
-            label_visibility="collapsed",
-            on_change=_search,
-        )
+        _find("Find in questions, choices and ids")
         names = ["", *split_names(data.info.kind)]
         st.session_state["data_part"] = part if part in names else ""
         st.selectbox(
@@ -72,6 +85,18 @@ def _filters(data: Dataset, chosen: tuple[str, str] | None, part: str) -> None:
             st.rerun()
 
 
+def _find(placeholder: str) -> None:
+    st.session_state["data_find"] = st.query_params.get("find", "")
+    st.text_input(
+        "Find",
+        key="data_find",
+        placeholder=placeholder,
+        icon=":material/search:",
+        label_visibility="collapsed",
+        on_change=_search,
+    )
+
+
 def _search() -> None:
     _keep("find", st.session_state["data_find"])
 
@@ -86,7 +111,7 @@ def _keep(name: str, value: str) -> None:
         st.query_params.pop(name, None)
 
 
-def _list(data: Dataset, found: list[Item], hidden: int) -> None:
+def _list(found: list[Item], hidden: int, answer: str) -> None:
     pages = max(1, -(-len(found) // _PAGE))
     wanted = st.query_params.get("page", "1")
     number = min(max(int(wanted) if wanted.isdigit() else 1, 1), pages)
@@ -102,7 +127,8 @@ def _list(data: Dataset, found: list[Item], hidden: int) -> None:
     ids = [item.id for item in shown]
     now = st.query_params.get("item", ids[0])
     current = ids.index(now) if now in ids else None
-    clicked = rows(_COLUMNS, cells, key="data_items", clickable=True, current=current, height=500)
+    columns = [replace(column, name=answer) if column.name == "Gold" else column for column in _COLUMNS]
+    clicked = rows(columns, cells, key="data_items", clickable=True, current=current, height=500)
     if clicked is not None and ids[clicked] != now:
         st.query_params["item"] = ids[clicked]
         st.rerun()
@@ -119,15 +145,18 @@ def _list(data: Dataset, found: list[Item], hidden: int) -> None:
                 st.rerun()
 
 
-def _item(data: Dataset, found: list[Item]) -> None:
+def _opened(data: Dataset, found: list[Item]) -> Item | None:
+    """Draw the item that is open, to be read and heard."""
     wanted = st.query_params.get("item", "")
     item = data[wanted] if wanted in data and wanted not in look.closed(data) else next(iter(found), None)
     if item is None:
-        return
+        return None
     cues = [Cue(event.start, event.end, event.label) for event in item.events]
     player(clip_view(data, item), key="data_player", cues=cues, size="medium")
     question(item, key="data_question")
+    return item
+
+
+def _details(item: Item) -> None:
     details = [item.id, item.source, item.url, item.timestamp]
     st.markdown(f":small[:gray[{' · '.join(plain(text) for text in details if text)}]]")
-    if st.button("Ask the model", key="data_ask", icon=":material/arrow_forward:", type="tertiary"):
-        st.switch_page(page("playground"), query_params={"dataset": data.info.name, "item": item.id})

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from app import session
 from app.data.check import facts_elsewhere
+from audioreason.acquire import free_form
 from audioreason.errors import LabError
 from audioreason.items import Dataset, DatasetSummary, Item, list_datasets, validate, validate_items
 from audioreason.items.facts import Facts, facts, value_of
@@ -16,6 +17,7 @@ from audioreason.items.splits import split_of
 from audioreason.runs.desk import opened
 
 SEALED = "sealed"
+FREE = "free-form"
 _LARGE = 5_000  # items; more are read and counted behind the page
 
 
@@ -73,8 +75,36 @@ _reading: set[str] = set()
 
 
 def datasets() -> list[DatasetSummary]:
-    """Every dataset, usable or not."""
-    return list_datasets(session.workspace())
+    """Every dataset, usable or not; one of free-form questions alone is of the kind `FREE`."""
+    known = list_datasets(session.workspace())
+    names = {row.name for row in known}
+    free = [
+        DatasetSummary(name, "", FREE, "none", count, 0, "", False)
+        for name, count in free_forms().items()
+        if name not in names
+    ]
+    return sorted([*known, *free], key=lambda row: row.name) if free else known
+
+
+def free_forms() -> dict[str, int]:
+    """How many free-form questions each dataset has; counted again when a file of them has changed."""
+    files = sorted(session.workspace().datasets.glob("*/free.jsonl"))
+    return _free_forms(tuple((str(file), file.stat().st_mtime_ns) for file in files if file.is_file()))
+
+
+@functools.lru_cache(maxsize=1)
+def _free_forms(stamps: tuple[tuple[str, int], ...]) -> dict[str, int]:
+    return free_form(session.workspace())
+
+
+def free_matching(data: Dataset, text: str) -> list[Item]:
+    """Free-form questions whose id, question or answer hold every word."""
+    words = text.casefold().split()
+    return [
+        item
+        for item in data.items
+        if all(word in f"{item.id} {item.question} {item.answer}".casefold() for word in words)
+    ]
 
 
 def ready(row: DatasetSummary) -> bool:

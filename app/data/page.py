@@ -6,8 +6,9 @@ import streamlit as st
 
 from app import session
 from app.data import look
-from app.data.browse import browse
+from app.data.browse import browse, browse_free
 from app.data.numbers import line, make_up, problems, used_by
+from app.jobs.launch import begin_with
 from app.navigation import page
 from app.session import plain
 from app.widgets.header import header
@@ -29,7 +30,7 @@ def draw() -> None:
     shelf = look.datasets()
     chosen = _chosen(shelf)
     with header():
-        _pick_view()
+        _pick_view(chosen)
     left, right = st.columns([0.7, 2], gap="large")
     with left:
         _shelf(shelf, chosen)
@@ -48,7 +49,7 @@ def _chosen(shelf: list[DatasetSummary]) -> DatasetSummary | None:
     return found or next(iter(shelf), None)
 
 
-def _pick_view() -> None:
+def _pick_view(chosen: DatasetSummary | None) -> None:
     now = st.query_params.get("view", _VIEWS[0])
     st.session_state["data_view"] = now if now in _VIEWS else _VIEWS[0]
     st.segmented_control(
@@ -56,6 +57,7 @@ def _pick_view() -> None:
         list(_VIEWS),
         required=True,
         key="data_view",
+        disabled=chosen is not None and chosen.kind == look.FREE,
         label_visibility="collapsed",
         on_change=lambda: st.query_params.update(view=st.session_state["data_view"]),
     )
@@ -63,7 +65,12 @@ def _pick_view() -> None:
 
 def _shelf(shelf: list[DatasetSummary], chosen: DatasetSummary | None) -> None:
     cells = [
-        (row.name, "unreadable" if row.problem else row.kind, f"{row.items:,}", f"{row.clips:,}")
+        (
+            row.name,
+            "unreadable" if row.problem else row.kind,
+            f"{row.items:,}",
+            "" if row.kind == look.FREE else f"{row.clips:,}",
+        )
         for row in shelf
     ]
     current = shelf.index(chosen) if chosen is not None else None
@@ -93,6 +100,9 @@ def _open(chosen: DatasetSummary) -> None:
     try:
         if chosen.problem:
             raise ItemError(chosen.problem)
+        if chosen.kind == look.FREE:
+            _free(session.free_form(chosen.name))
+            return
         if not look.ready(chosen):
             _reading(chosen)
             return
@@ -103,7 +113,9 @@ def _open(chosen: DatasetSummary) -> None:
         )
         return
     title = f" :gray[{plain(data.info.title)}]" if data.info.title else ""
-    st.markdown(f"**{plain(data.info.name)}**{title}")
+    free = look.free_forms().get(data.info.name, 0)
+    more = f" :small[:gray[and {free:,} free-form, without choices]]" if free else ""
+    st.markdown(f"**{plain(data.info.name)}**{title}{more}")
     _numbers(data)
     view = st.session_state["data_view"]
     if view == "Items":
@@ -112,6 +124,22 @@ def _open(chosen: DatasetSummary) -> None:
         used_by(data)
     else:
         _counted(data, view)
+
+
+def _free(data: Dataset) -> None:
+    """A dataset of free-form questions alone: what its items are, and what makes them ready to be asked."""
+    count = len(data.items)
+    clips = sum(item.audio_path is not None for item in data.items)
+    st.markdown(f"**{plain(data.info.name)}**")
+    st.markdown(
+        f"**{count:,}** :gray[free-form question{'' if count == 1 else 's'}] &emsp; "
+        f"**{clips:,}** :gray[with a clip]\n\n:small[:gray[Each has an answer but no choices, so a model "
+        "cannot be scored on them yet. A model that hears can invent wrong answers for them.]]"
+    )
+    if st.button("Make choices", key="data_choices", icon=":material/arrow_forward:", type="tertiary"):
+        begin_with("choices", {"source": data.info.name})
+        st.switch_page(page("launch"))
+    browse_free(data)
 
 
 def _reading(chosen: DatasetSummary) -> None:
