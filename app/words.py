@@ -18,6 +18,11 @@ def when(moment: datetime | str, now: datetime | None = None) -> str:
     return f"{local.day} {local:%b}" + ("" if local.year == now.year else f" {local.year}")
 
 
+def tokens(count: int, estimated: bool = False) -> str:
+    """How long an answer was; "about" where nobody counted it alone (the words of `audioreason show`)."""
+    return f"{'about ' if estimated else ''}{count:,} token{'' if count == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """Seconds as people say them: 0.41 s, 12 s, 2 m 05."""
     if seconds < 9.95:

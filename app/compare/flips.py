@@ -24,7 +24,7 @@ from app.widgets.question import question
 from app.widgets.rows import Column, Tone, rows
 from app.widgets.runs import run_mark
 from app.widgets.trace import Section, parts, trace
-from app.words import duration
+from app.words import duration, tokens
 from audioreason.answers import RawResponse, parse
 from audioreason.errors import ItemError, RunError
 from audioreason.items import Dataset, Item
@@ -261,7 +261,8 @@ def _answer(table: _Table, run_id: str, samples: list[dict[str, Any]], right: bo
         stacked=True,
         empty="Nothing came back.",
     )
-    words = [f"{shown['completion_tokens']:,} tokens"] if shown["completion_tokens"] is not None else []
+    count = shown["completion_tokens"]
+    words = [] if count is None else [tokens(int(count), bool(shown["tokens_estimated"]))]
     words += [duration(float(shown["seconds"]))] if shown["seconds"] else []
     words += [plain(str(shown["finish_reason"]))] if shown["finish_reason"] else []
     st.markdown(f":small[:gray[{' · '.join(words) or '&nbsp;'}]]")

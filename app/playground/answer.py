@@ -18,7 +18,7 @@ from app.session import plain
 from app.widgets.bars import bars
 from app.widgets.player import Cue
 from app.widgets.trace import Section, parts, trace
-from app.words import duration
+from app.words import duration, tokens
 from audioreason.answers import Parsed, parse
 from audioreason.errors import PromptError
 from audioreason.inference.endpoint import Endpoint
@@ -294,7 +294,8 @@ def cost(play: Play | None, brief: bool = False) -> None:
     if play.tokens_per_second and not brief:
         words.append(f"{play.tokens_per_second:.0f} tok/s")
     if play.tokens is not None:
-        words.append(f"{play.tokens:,} tokens")
+        # without the server's word, what came in pieces was counted
+        words.append(tokens(play.tokens, estimated=play.prompt_tokens is None))
     if play.prompt_tokens and not brief:
         words.append(f"{play.prompt_tokens:,} in")
     if play.seconds and play.finished:

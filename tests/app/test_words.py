@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from app.session import plain
-from app.words import duration, when
+from app.words import duration, tokens, when
 
 NOW = datetime(2026, 11, 23, 14, 5).astimezone()
 
@@ -37,3 +37,13 @@ def test_plain_text_means_nothing_to_markdown() -> None:
     assert escaped.replace("\\", "") == hostile.replace("\0", "\ufffd")
     assert "<" not in escaped.replace("\\<", "")
     assert ":red[" not in escaped
+
+
+@pytest.mark.parametrize(
+    ("count", "estimated", "words"),
+    [(1, False, "1 token"), (1214, False, "1,214 tokens"), (88, True, "about 88 tokens")],
+)
+def test_tokens_that_were_not_counted_alone_are_about_so_many(
+    count: int, estimated: bool, words: str
+) -> None:
+    assert tokens(count, estimated) == words

@@ -77,7 +77,12 @@ def write(
             text = f"HEARD: {prompt} heard this, a doorbell 0.50-2.00\nANSWER: {given}"
             writer.append(
                 Prediction(
-                    item.id, content=text, finish_reason="stop", completion_tokens=10 * day, seconds=0.5 * day
+                    item.id,
+                    content=text,
+                    finish_reason="stop",
+                    completion_tokens=10 * day,
+                    tokens_estimated=run_id == AFTER,
+                    seconds=0.5 * day,
                 )
             )
         writer.finish()
@@ -134,6 +139,9 @@ def test_a_list_beside_the_cells_shows_both_traces_in_place(page: Page, lab: Lab
     traces = page.locator(".trace")
     expect(traces.nth(0)).to_contain_text("plain heard this")
     expect(traces.nth(1)).to_contain_text("careful heard this")
+    # one server counted each answer, the other one several at once
+    expect(page.get_by_text(re.compile(r"^10 tokens · "))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"^about 20 tokens · "))).to_be_visible()
     seen = [re.search(r"bells-\d\d", page.locator(".st-key-compare_item_head").inner_text())]
     for _ in range(4):
         page.keyboard.press("j")
