@@ -11,30 +11,32 @@ from app.errors import look as error_look
 from app.errors.look import Opened
 from app.errors.reading import cues, sections
 from app.navigation import page
-from app.rest.look import Experiment, Round, Tables
+from app.rest.look import Round, Tables
 from app.rest.words import zone_words
 from app.session import plain
 from app.widgets.player import player
 from app.widgets.question import question
 from app.widgets.trace import trace
+from app.words import tokens
 from audioreason.errors import RunError
 from audioreason.runs import load_record
 
 _TRACE = 372  # px
 
 
-def candidate(found: Experiment, shown: Round, tables: Tables, item_id: str, sample: int) -> None:
+def candidate(shown: Round, tables: Tables, item_id: str, sample: int) -> None:
     """Draw it, or what stands against it."""
     row = tables.candidate(item_id, sample)
     if row is None:
         st.markdown(f":gray[{plain(shown.name)} has no candidate {sample + 1} of {plain(item_id[:120])}.]")
         return
-    _verdict(row, found)
     try:
         opened = _opened(str(shown.generate), item_id, sample)
     except RunError as error:
+        _verdict(row, estimated=False)
         st.markdown(f":red[{plain(str(error))}]")
         return
+    _verdict(row, opened.detail.prediction.tokens_estimated)
     item, clip = opened.item, opened.clip
     if clip.url is None:
         st.markdown(f":small[:gray[{plain(clip.problem)}]]")
@@ -63,8 +65,8 @@ def _opened(run_id: str, item_id: str, sample: int) -> Opened:
     return Opened(detail, record, data, error_look.clip_of(data, detail.item))
 
 
-def _verdict(row: dict[str, Any], found: Experiment) -> None:
-    """Kept or rejected, in one line, with what it was ranked and weighed."""
+def _verdict(row: dict[str, Any], estimated: bool) -> None:
+    """Kept or rejected, in one line, with what it was ranked and weighed; tokens may be `estimated`."""
     with st.container(border=True, gap="xsmall", key="rest_verdict"):
         if row["kept"]:
             rank = f", rank {int(row['rank'])} of its problem" if row.get("rank") else ""
@@ -77,7 +79,7 @@ def _verdict(row: dict[str, Any], found: Experiment) -> None:
             str(row["subcategory"]),
         ]
         if row.get("tokens") is not None:
-            kind.append(f"{int(row['tokens']):,} tokens")
+            kind.append(tokens(int(row["tokens"]), estimated))
         st.markdown(f"{words} &emsp; :gray[{plain(' · '.join(kind))}]")
 
 

@@ -10,21 +10,21 @@ from app.rest import address, look
 from app.rest.address import PAGE, Address
 from app.rest.candidate import candidate
 from app.rest.look import Experiment, Round, Tables
-from app.rest.words import count, zone_words
+from app.rest.words import count, without_zone, zone_words
 from app.session import plain
 from app.widgets.rows import Column, Tone, rows
 from audioreason.rest import view
 from audioreason.rest.view import Found, Wanted
 
 _COLUMNS = (
-    Column("Problem", "minmax(0, 1fr)"),
+    Column("Problem", "minmax(0, .85fr)"),
     Column("Nr", "38px", number=True),
-    Column("Zone", "116px"),
-    Column("Right", "76px", number=True),
-    Column("Answer", "84px"),
-    Column("Kept, or why not", "minmax(120px, 1.05fr)"),
+    Column("Zone", "112px"),
+    Column("Right", "72px", number=True),
+    Column("Answer", "80px"),
+    Column("Kept, or why not", "minmax(150px, 1fr)"),
 )
-_HEIGHT = 652  # px of the list
+_HEIGHT = 618  # px of the list
 
 
 def candidates(now: Address, found: Experiment, shown: Round) -> None:
@@ -47,7 +47,7 @@ def candidates(now: Address, found: Experiment, shown: Round) -> None:
         if place is None:
             st.markdown(":gray[No candidate is left by these filters.]")
         else:
-            candidate(found, shown, tables, *place)
+            candidate(shown, tables, *place)
 
 
 def _open(now: Address, page: Found) -> tuple[str, int] | None:
@@ -85,7 +85,7 @@ def _filters(now: Address, found: Experiment, tables: Tables) -> None:
             on_change=_kept,
         )
         st.space("stretch")
-        if now.filtered and st.button("Clear", key="rest_clear", type="tertiary"):
+        if st.button("Clear", key="rest_clear", type="tertiary", disabled=not now.filtered):
             address.go(**address.no_filters())
             st.rerun()
     columns = st.columns(3, gap="small")
@@ -128,7 +128,7 @@ def _list(now: Address, page: Found, found: Experiment) -> None:
     for row in page.rows:
         answer = "no answer" if row["strict"] is None else "right" if row["strict"] else "wrong"
         tone: Tone = "" if row["strict"] is None else "right" if row["strict"] else "wrong"
-        verdict = kept_words(row) if row["kept"] else str(row["reason"])
+        verdict = kept_words(row) if row["kept"] else without_zone(str(row["reason"]), str(row["zone"]))
         cells.append(
             (
                 str(row["item_id"]),

@@ -107,6 +107,8 @@ def forgetting(found: Experiment, shown: Round) -> None:
         why = (
             "The base is what the rounds are held against."
             if shown.number == 0
+            else "The round ended before it was evaluated."
+            if shown.over
             else "It is counted when the round has been evaluated."
         )
         st.markdown(f"**{plain(shown.name)} has nothing lost or learned to show.** :gray[{why}]")
@@ -167,6 +169,8 @@ def _side(title: str, change: Change | None, groups: Sequence[Group], cell: str,
     if picked is not None:
         st.switch_page(page("errors"), query_params=query | {"sub": rows[picked.row].label})
     if change.k and st.button(
-        f"All {change.k:,} in the error explorer", key=f"rest_{cell}_all", type="tertiary"
+        "Open it in the error explorer" if change.k == 1 else f"Open all {change.k:,} in the error explorer",
+        key=f"rest_{cell}_all",
+        type="tertiary",
     ):
         st.switch_page(page("errors"), query_params=query)

@@ -16,6 +16,7 @@ from audioreason.rest import outline, record, view
 from audioreason.rest.forgetting import Forgetting, Group, asked, by_subcategory
 from audioreason.rest.outline import Experiment, Round, Summary
 from audioreason.rest.view import Figures, Histogram, Row, Score
+from audioreason.wording import counted
 
 __all__ = ["Experiment", "Round", "Tables"]
 
@@ -208,7 +209,7 @@ def warnings(found: Experiment) -> list[str]:
 def state_words(found: Experiment, one: Round) -> str:
     """What a round is at, in a few words."""
     if one.over:
-        return "done"
+        return "done" if one.adapter or not one.number else "nothing trained"
     return f"{one.phase} …" if found.running else f"stopped at {one.phase}"
 
 
@@ -219,18 +220,24 @@ def why_none(one: Round) -> str:
     return "They appear when the filter has looked at all answers."
 
 
+def untrained(one: Round) -> str:
+    """What stands where a round's adapter would."""
+    return "nothing was trained" if one.over else "nothing trained yet"
+
+
 def progress(found: Experiment) -> str:
     """How far the phase under way is, in words; empty if nothing runs."""
     if not found.running or not found.rounds:
         return ""
     one = found.rounds[-1]
     words = f"{one.name}: {one.phase}"
-    run_id = one.generate if one.phase == "generate" else ""
+    asked = {"generate": (one.generate,), "evaluate": tuple(one.evaluations.values())}.get(one.phase, ())
     table = session.runs()
-    row = table[table["run_id"] == run_id]
+    row = table[table["run_id"].isin(asked) & (table["status"] != "finished")]
     if len(row):
-        total = int(row["n"].iloc[0])
-        words += f", {int(row['answered'].iloc[0]):,} of {total:,} problems answered"
+        total, answered = int(row["n"].iloc[0]), int(row["answered"].iloc[0])
+        unit = "problem" if one.phase == "generate" else "item"
+        words += f", {answered:,} of {counted(total, unit)} answered"
     elif one.phase == "train" and (rows := metrics(one)):
         words += f", step {int(rows[-1]['step']):,}"
     return words

@@ -13,10 +13,11 @@ from app.rest import address, look
 from app.rest.address import VIEWS, Address
 from app.rest.candidates import candidates
 from app.rest.forgetting import forgetting
+from app.rest.going import how_to_go_on, stop_and_job, unfinished
 from app.rest.look import Experiment, Round
 from app.rest.rounds import rounds
 from app.rest.training import training
-from app.rest.words import count
+from app.rest.words import count, merged, shorter
 from app.rest.zones import zones
 from app.session import plain
 from app.widgets.header import header
@@ -58,9 +59,10 @@ def draw() -> None:
         _empty()
         return
     if found is None:
-        st.markdown(f"**{plain(problem)}** :gray[Choose another experiment above.]")
+        short = problem.replace(now.rest, shorter(now.rest))
+        st.markdown(f"**{plain(short)}** :gray[Choose another experiment above.]")
         return
-    _live(found.id, look.moving(found))
+    _live(found)
     if shown is None:
         st.markdown("**No round has begun yet.** :gray[The base is evaluated first.]")
         return
@@ -124,7 +126,10 @@ def _pick(now: Address) -> None:
     """The button that opens the list of experiments."""
     known = look.experiments()
     box = st.popover(
-        plain(now.rest[:60]) or "Choose an experiment", key="rest_pick", on_change="rerun", width="content"
+        plain(shorter(now.rest)) or "Choose an experiment",
+        key="rest_pick",
+        on_change="rerun",
+        width="content",
     )
     if not box.open:
         return
@@ -195,16 +200,17 @@ def _wait_for_the_first() -> None:
         st.rerun()
 
 
-def _live(experiment_id: str, seen: Any) -> None:
+def _live(found: Experiment) -> None:
     """What goes on now; an experiment that rests is looked at less often, for it may be resumed."""
-    try:
-        running = look.experiment(experiment_id).running
-    except LabError:
-        running = False
-    if running:
-        _watch(experiment_id, seen)
+    experiment_id, seen = found.id, look.moving(found)
+    if found.running:
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            _watch(experiment_id, seen)
+            stop_and_job(found)
     else:
         _wait_to_go_on(experiment_id, seen)
+        if unfinished(found):
+            how_to_go_on(found)
 
 
 @st.fragment(run_every=5)
@@ -226,7 +232,8 @@ def _watch(experiment_id: str, seen: Any) -> None:
     except LabError as error:
         st.markdown(f":red[{plain(str(error))}]")
         return
-    st.markdown(f":small[:blue[●] {plain(look.progress(found) or 'Nothing runs any more.')}]")
+    words = plain(look.progress(found) or "Nothing runs any more.")
+    st.markdown(f":small[:blue[●] {words}]", width="content")
     if look.moving(found) != seen:
         st.rerun()
 
@@ -235,6 +242,7 @@ def _say(said: list[str]) -> None:
     """Warnings, in words."""
     if said:
         with st.container(border=True, gap="xsmall", key="rest_warnings"):
+            said = merged(said)
             head = f":orange[**{count(len(said), 'thing')} to know before concluding**]"
             st.markdown("  \n".join([head, *(f":small[{plain(sentence)}]" for sentence in said)]))
 
@@ -245,7 +253,7 @@ def _remind(found: Experiment) -> None:
         said = look.warnings(found)
     except LabError as error:
         said = [str(error)]
-    if said:
+    if said := merged(said):
         box = st.popover(f":orange[{count(len(said), 'warning')}]", key="rest_reminder", type="tertiary")
         with box, st.container(width=520):
             st.markdown("\n\n".join(plain(sentence) for sentence in said))

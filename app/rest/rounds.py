@@ -181,13 +181,13 @@ def zone_strips(found: Experiment, shown: Round, key: str) -> None:
         )
         noted = note
         numbers.append(one.number)
+    if not bars:
+        st.markdown(":small[:gray[Problems by zone]]  \nNo round has candidates that count yet.")
+        return
     st.markdown(
         ":small[:gray[Problems by zone: how often the model was right. Thin bar: if every answer were a "
         "guess. A segment leads to its candidates.]]"
     )
-    if not bars:
-        st.markdown(":gray[No round has candidates that count yet.]")
-        return
     picked = strips(bars, [zone_words(zone) for zone in found.zones], key=key, accent=found.accent)
     if picked is not None:
         row, zone = picked
@@ -236,11 +236,11 @@ def lineage(found: Experiment) -> None:
     lines = []
     for one in found.rounds:
         if one.number == 0:
-            lines.append(f"**Base** {plain(one.model)}")
+            lines.append(f"**Base** {plain(one.model)}" if one.model else "**Base** :gray[not evaluated yet]")
             continue
-        origin = f":gray[from {plain(one.origin)}]" if one.origin else ""
-        made = plain(one.adapter) if one.adapter else ":gray[nothing trained yet,]"
-        lines.append(f":gray[→] **{plain(one.name)}** {made} {origin}".rstrip())
+        made = plain(one.adapter) if one.adapter else f":gray[{look.untrained(one)}]"
+        origin = f" :gray[from {plain(one.origin)}]" if one.adapter and one.origin else ""
+        lines.append(f":gray[→] **{plain(one.name)}** {made}{origin}")
         if one.override:
             lines.append(
                 f":orange[benchmark items were let into training of {plain(one.name)}: {plain(one.override)}]"

@@ -9,7 +9,7 @@ import streamlit as st
 from app.rest import curves, look
 from app.rest.look import Experiment, Round
 from app.rest.rounds import lineage
-from app.rest.words import thousands
+from app.rest.words import noun, thousands
 from app.session import plain
 from app.theme import palette
 
@@ -41,7 +41,8 @@ def _growing(found: Experiment, shown: Round) -> None:
 def _curves(found: Experiment, shown: Round) -> None:
     rows = look.metrics(shown)
     if not rows:
-        why = "The base is not trained." if shown.number == 0 else "No step has been made yet."
+        ended = "The round ended before any step." if shown.over else "No step has been made yet."
+        why = ended if shown.number else "The base is not trained."
         st.markdown(f"**{plain(shown.name)} has no training to show.** :gray[{why}]")
         return
     name = plain(shown.name.lower())
@@ -70,7 +71,7 @@ def _last(rows: list[dict[str, Any]]) -> str:
 def _facts(shown: Round) -> None:
     words = []
     if shown.training is not None:
-        words.append(f"**{thousands(shown.training)}** :gray[training samples]")
+        words.append(f"**{thousands(shown.training)}** :gray[{noun(shown.training, 'training sample')}]")
         if shown.training_words:
             words.append(f":gray[{plain(shown.training_words)}]")
     if shown.recipe:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Sequence
 
+_ROUND = re.compile(r"\bRound (\d+)")
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -39,9 +42,47 @@ def thousands(number: float | None) -> str:
     return f"{number / 1e6:.1f} million" if number >= 1e7 else f"{number:,.0f}"
 
 
-def count(number: int, noun: str) -> str:
+def noun(number: int, name: str) -> str:
+    """ "problem" for one, "problems" for any other number."""
+    return name if number == 1 else f"{name}s"
+
+
+def count(number: int, name: str) -> str:
     """ "1 problem", "1,000 problems"."""
-    return f"{number:,} {noun if number == 1 else noun + 's'}"
+    return f"{number:,} {noun(number, name)}"
+
+
+def merged(sentences: Sequence[str]) -> list[str]:
+    """Sentences that differ only in their round, once each, with the other rounds named after it."""
+    rounds: dict[str, list[str]] = {}
+    first: dict[str, str] = {}
+    for sentence in sentences:
+        pattern = _ROUND.sub("Round #", sentence)
+        named = dict.fromkeys(_ROUND.findall(sentence))
+        key = pattern if len(named) == 1 else sentence
+        first.setdefault(key, sentence)
+        rounds.setdefault(key, []).extend(named)
+    return [
+        sentence if key == sentence else f"{sentence}{_also(rounds[key][1:])}"
+        for key, sentence in first.items()
+    ]
+
+
+def _also(others: Sequence[str]) -> str:
+    if not others:
+        return ""
+    listed = others[0] if len(others) == 1 else f"{', '.join(others[:-1])} and {others[-1]}"
+    return f" The same holds for {noun(len(others), 'round')} {listed}."
+
+
+def shorter(text: str, most: int = 60) -> str:
+    """The text, cut with an ellipsis where it is longer than `most` characters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def without_zone(reason: str, zone: str) -> str:
+    """A reason beside a column that names the zone already: the name is left out."""
+    return reason.replace(f"the zone {zone_words(zone)} is not", "zone is not")
 
 
 def round_name(number: int) -> str:

@@ -46,7 +46,8 @@ def _histogram(found: Experiment, shown: Round) -> None:
     words = f"**{percent(accent.value)}** :gray[{name} · {span(accent.low, accent.high)}]"
     if guess is not None:
         words += f" &emsp; **{percent(guess)}** :gray[by guessing alone]"
-    st.markdown(f"{words} &emsp; **{figures.counted:,}** :gray[problems that count]")
+    counting = "problem that counts" if figures.counted == 1 else "problems that count"
+    st.markdown(f"{words} &emsp; **{figures.counted:,}** :gray[{counting}]")
     columns(
         made.counts,
         made.guess,

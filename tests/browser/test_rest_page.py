@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
+from audioreason.rest.record import read_round, write_round
 from tests.browser.conftest import Lab, clip_state
 from tests.browser.rest_runs import EXPERIMENT, PROMPT, remove_experiment, write_experiment
 
@@ -39,7 +40,7 @@ def test_rounds_stand_side_by_side_and_the_head_of_one_leads_to_its_zones(page: 
     expect(page.get_by_text(re.compile("Lost: 1"))).to_be_visible()
     expect(page.get_by_text(re.compile("Newly learned: 2"))).to_be_visible()
     expect(page.locator(".grid .compared").first).to_be_visible()  # what the base itself changes
-    page.get_by_role("button", name="All 1 in the error explorer").click()
+    page.get_by_role("button", name="Open it in the error explorer").click()
     expect(page).to_have_url(re.compile("errors.*cell=lost"))
     expect(page.get_by_text("bells-04").first).to_be_visible()
     page.go_back()
@@ -61,13 +62,30 @@ def test_a_rejected_candidate_is_heard_and_says_why_it_was_rejected(page: Page, 
     expect(page).to_have_url(re.compile("item=bells-07"))
     expect(verdict).to_contain_text("7 of 8 right")
     reason = page.locator(".st-key-rest_list .row.current .cell").last.inner_text()
-    expect(verdict).to_contain_text(f"Rejected: {reason}")
+    assert reason == "zone is not learned from"  # beside the column that names it
+    expect(verdict).to_contain_text("Rejected: the zone almost mastered is not learned from")
+    expect(page.get_by_role("button", name="Clear")).to_be_enabled()
     expect(page.locator(".trace").first).to_contain_text("doorbell")
     page.get_by_role("button", name="Play", exact=True).first.click()
     page.wait_for_function(
         "() => window.__audioreasonPlayers?.clips.get('bells/bells-07')?.audio.currentTime > 0"
     )
     assert clip_state(page, "bells/bells-07")["paused"] is False
+
+
+def test_an_interrupted_experiment_says_where_it_stopped_and_how_it_goes_on(page: Page, lab: Lab) -> None:
+    known = read_round(lab.workspace, EXPERIMENT, 1)
+    assert known is not None
+    halfway = known.model_copy(update={"phase": "filter", "over": False, "adapter": ""})
+    write_round(lab.workspace, EXPERIMENT, halfway)
+    try:
+        page.goto(lab.address("rest", rest=EXPERIMENT, view="Training"), wait_until="domcontentloaded")
+        expect(page.get_by_text("Stopped in round 1, at train.")).to_be_visible(timeout=60_000)
+        expect(page.get_by_text(f"audioreason rest run {EXPERIMENT} --resume")).to_be_visible()
+        expect(page.get_by_text("nothing trained yet")).to_be_visible()
+    finally:
+        write_round(lab.workspace, EXPERIMENT, known)
+    expect(page.get_by_text("Stopped in round 1")).to_have_count(0, timeout=30_000)  # nobody reloaded
 
 
 def test_an_experiment_that_is_gone_is_said_in_a_sentence(page: Page, lab: Lab) -> None:

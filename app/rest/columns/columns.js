@@ -13,12 +13,18 @@ export default function ({ parentElement, data }) {
   const room = data.height - 16; // for the count over the highest column
   data.counts.forEach((count, right) => {
     const column = element("div", "column");
-    column.title = `${right} of ${k} right: ${count.toLocaleString("en")} problems; by guessing alone ${data.guess[right].toFixed(1)}`;
-    if (count) column.append(element("span", "count", count.toLocaleString("en")));
+    column.title = `${right} of ${k} right: ${count.toLocaleString("en")} ${count === 1 ? "problem" : "problems"}; by guessing alone ${data.guess[right].toFixed(1)}`;
+    const height = (room * count) / most, line = (room * data.guess[right]) / most;
+    if (count) {
+      const label = element("span", "count", count.toLocaleString("en"));
+      // a stroke that would cross the number lifts it
+      if (line > height - 2 && line < height + 14) label.style.paddingBottom = `${line - height + 4}px`;
+      column.append(label);
+    }
     const bar = element("div", `bar z${data.zones[right]} ${data.zones[right] === data.accent ? "accent" : ""}`);
-    bar.style.height = `${(room * count) / most}px`;
+    bar.style.height = `${height}px`;
     const guess = element("span", "guess");
-    guess.style.bottom = `${(room * data.guess[right]) / most}px`;
+    guess.style.bottom = `${line}px`;
     column.append(bar, guess);
     plot.append(column);
     axis.append(element("span", "", String(right)));
