@@ -20,6 +20,7 @@ from app.light import light_now
 from audioreason.errors import LabError
 from audioreason.jobs.machine import Gpu
 from audioreason.jobs.watch import JobView
+from audioreason.wording import counted
 
 _ENDED = 200  # ended jobs listed
 _LEVELS = ("", "WARNING", "ERROR")
@@ -114,5 +115,5 @@ def _rated(view: JobView, every: float) -> list[shown.Part]:
     value, low, high, rated = found
     return [
         [f"{100 * value:.1f}%", "strong"],
-        [f"{100 * low:.1f} to {100 * high:.1f}, {rated:,} items rated", "grey"],
+        [f"{100 * low:.1f} to {100 * high:.1f}, {counted(rated, 'item')} rated", "grey"],
     ]

@@ -166,7 +166,7 @@ def _scores(question: Question, called: dict[str, str]) -> None:
     st.markdown(f":small[:gray[Both scores on {question.split}, {question.score} elsewhere]]")
     columns = [
         Column("Run", "minmax(0, 2.2fr)"),
-        *(Column(str(name), number=True) for name in frame.columns[1:]),
+        *(Column(str(name), "66px", number=True) for name in frame.columns[1:]),
     ]
     cells = [
         (called[str(row[0])], *(words.percent(float(value)) for value in row[1:]))

@@ -20,6 +20,7 @@ from app.widgets.runs import most_runs, run_book, run_tags
 from app.words import when
 from audioreason.errors import LabError
 from audioreason.runs import load_record
+from audioreason.wording import counted
 
 _SHOWN = 500  # runs in the list
 
@@ -138,7 +139,7 @@ def _entries(asked: Asked) -> list[Entry]:
         run_id, version = str(row.run_id), _known(row.prompt_version)[:4]
         name = f"{_known(row.prompt) or run_id} {version}".strip()
         about = " · ".join(
-            part for part in (str(row.dataset), _known(row.model), f"{row.rated:,} items") if part
+            part for part in (str(row.dataset), _known(row.model), counted(int(row.rated), "item")) if part
         )
         tags = tagged.get(run_id, ())
         words = " ".join(

@@ -12,6 +12,7 @@ from app.words import duration, when
 from audioreason.items import Dataset
 from audioreason.items.facts import Facts
 from audioreason.runs import records
+from audioreason.wording import counted
 
 _LISTED = 100
 _SEVERITIES = {"error": ":red[error]", "warning": ":orange[warning]", "info": ":gray[note]"}
@@ -31,11 +32,11 @@ def line(data: Dataset, found: Facts | None) -> str:
     """The dataset in one line of numbers, as Markdown; without `found`, what it says of itself."""
     if found is None:
         small = " · ".join(plain(text) for text in (data.info.licence, f"hash {data.info.hash}") if text)
-        clips = f" &emsp; **{data.info.clip_count:,}** :gray[clips]" if data.info.clip_count else ""
-        return f"**{len(data.items):,}** :gray[items]{clips}\n\n:small[:gray[{small}]]"
-    words = [f"**{found.items:,}** :gray[items]", f"**{found.recordings:,}** :gray[recordings]"]
+        clips = f" &emsp; {_number(data.info.clip_count, 'clip')}" if data.info.clip_count else ""
+        return f"{_number(len(data.items), 'item')}{clips}\n\n:small[:gray[{small}]]"
+    words = [_number(found.items, "item"), _number(found.recordings, "recording")]
     if found.clips:
-        words.append(f"**{found.clips:,}** :gray[clips]")
+        words.append(_number(found.clips, "clip"))
     if found.decoded:
         each = f"{found.shortest:.1f} to {found.longest:.1f} s, median {found.median:.1f}"
         words.append(f"**{duration(found.seconds)}** :gray[of sound · {each}]")
@@ -46,6 +47,11 @@ def line(data: Dataset, found: Facts | None) -> str:
     about = [splits, data.info.licence, f"hash {data.info.hash}"]
     small = " · ".join(plain(text) for text in about if text)
     return " &emsp; ".join(words) + f"\n\n:small[:gray[{small}]]"
+
+
+def _number(number: int, name: str) -> str:
+    count, _, noun = counted(number, name).partition(" ")
+    return f"**{count}** :gray[{noun}]"
 
 
 def make_up(found: Facts) -> None:
@@ -81,10 +87,11 @@ def problems(data: Dataset, found: Facts) -> None:
         )
         return
     for number, one in enumerate(found.problems):
-        count = f"{one.items:,} item{'s' if one.items != 1 else ''}"
+        count = counted(one.items, "item")
         words, action = st.columns([6, 1], gap="small")
         with words:
-            example = f" Such as: {plain(one.example)}" if one.example else ""
+            tells = one.example and not one.explanation.startswith(one.example.rstrip("."))
+            example = f" Such as: {plain(one.example)}" if tells else ""
             st.markdown(
                 f"**{plain(one.code.replace('-', ' '))}** {_SEVERITIES[one.severity]} · {count}  \n"
                 f":small[:gray[{plain(one.explanation)}{example}]]"

@@ -180,7 +180,8 @@ def _finished(data: Dataset) -> None:
     elif found is None:
         waits = " · :gray[counting what its items are]"
     elif check.found is None:
-        waits = f" · :gray[checking clips, {check.count:,} of {check.total:,}]"
+        place = f", {check.count:,} of {check.total:,}" if check.total else ""
+        waits = f" · :gray[checking clips{place}]"
     st.markdown(line(data, found) + waits)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -132,9 +133,10 @@ def _agreement(run: Mapping[str, Any], part: str, without: frozenset[str]) -> No
         st.markdown(":small[:gray[No other run answered these items: nothing to agree with.]]")
         return
     st.markdown("**Agreement** :gray[runs that are wrong alike point at the items, or at what they share]")
+    labels = run_labels([known[one.run_id] for one in others])
     cells = [
         (
-            run_label(known[one.run_id]),
+            labels[one.run_id],
             percent(one.same),
             percent(one.same_wrong),
             "" if one.kappa is None else f"{one.kappa:.2f}",
@@ -146,3 +148,10 @@ def _agreement(run: Mapping[str, Any], part: str, without: frozenset[str]) -> No
     if clicked is not None:
         address.go(**(address.no_filters() | {"run": others[clicked].run_id}))
         st.rerun()
+
+
+def run_labels(listed: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Each run's label; of several that read the same, the run's id."""
+    labels = {str(one["run_id"]): run_label(one) for one in listed}
+    times = Counter(labels.values())
+    return {run_id: label if times[label] == 1 else run_id for run_id, label in labels.items()}

@@ -14,6 +14,7 @@ from app.errors.grid import Clicked, Row, grid
 from app.errors.words import OUTCOMES, letter, outcome_words, percent
 from app.session import plain
 from audioreason.review.explorer import Overview
+from audioreason.wording import counted
 
 ANY = "any"
 _MORE = ("tag", "choice", "agree", "length", "modality", "language", "layer", "cue")
@@ -25,7 +26,7 @@ def filters(now: Address, run: Mapping[str, Any], part: str, found: Overview) ->
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="errors_filter_head"):
         if strict.low is not None and strict.high is not None:
             interval = f"{100 * strict.low:.1f} to {100 * strict.high:.1f}"
-            words = f"**{percent(strict.value)}** :gray[{interval} · {strict.n:,} items]"
+            words = f"**{percent(strict.value)}** :gray[{interval} · {counted(strict.n, 'item')}]"
         else:
             words = ":gray[nothing rated]"
         st.markdown(words, width="stretch")

@@ -21,6 +21,7 @@ from audioreason.items import Dataset, Item
 from audioreason.items.picture import spectrogram
 from audioreason.runs import Detail, Filter, RunRecord, load_record, records
 from audioreason.runs.desk import note_opened, opened
+from audioreason.wording import counted
 
 SEALED = "sealed"
 _CHIPS = 64  # samples of one item that are offered by name
@@ -65,7 +66,10 @@ def trouble(run: Mapping[str, Any]) -> list[str]:
     elif run["recorded"] < run["n"]:
         found.append(f"This run has predictions for {run['recorded']:,} of its {run['n']:,} items.")
     if run["errors"]:
-        found.append(f"{run['errors']:,} items got no answer from the server and are in no figure.")
+        found.append(
+            f"{counted(run['errors'], 'item')} got no answer from the server and "
+            f"{'is' if run['errors'] == 1 else 'are'} in no figure."
+        )
     data = dataset(str(run["dataset"]))
     if data is None:
         found.append(f"The dataset {run['dataset']} cannot be read any more: its clips cannot be heard.")

@@ -95,7 +95,17 @@ def ended_line(view: JobView) -> list[Part]:
         low, high = (100 * bound for bound in strict["ci95"])
         parts.append([f"{100 * strict['accuracy']:.1f}% strict", "strong"])
         parts.append([f"{low:.1f} to {high:.1f}, {view.result['answered']:,} answered", "grey"])
+    unanswered = _unanswered(view)
+    if unanswered:
+        parts.append([f"{unanswered:,} not answered", "wrong"])
     return parts
+
+
+def _unanswered(view: JobView) -> int:
+    """Items of a finished run that the server gave no answer to: they are in no figure."""
+    result = view.result or {}
+    n, answered = result.get("n"), result.get("answered")
+    return n - answered if view.over and isinstance(n, int) and isinstance(answered, int) else 0
 
 
 def _reason(view: JobView) -> list[Part]:

@@ -18,6 +18,7 @@ from app.optimize.words import percent
 from app.theme import Palette
 from audioreason.optimize import view
 from audioreason.optimize.view import Share
+from audioreason.wording import counted
 
 Json = dict[str, Any]
 
@@ -46,7 +47,7 @@ def trials(found: Found, current: str, palette: Palette) -> Drawn:
                 "name": found.name(one.candidate),
                 "chosen": one.candidate == current,
                 "shown": percent(one.score) + (f" ({words.span(exact)})" if exact else ""),
-                "spent": f"{one.requests:,} requests, {one.tokens:,} tokens",
+                "spent": f"{counted(one.requests, 'request')}, {counted(one.tokens, 'token')}",
             }
         )
     data = pd.DataFrame(rows)

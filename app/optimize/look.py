@@ -21,6 +21,7 @@ from audioreason.optimize import record, view
 from audioreason.optimize.record import AnswerRecord, Candidate, Optimization, Summary
 from audioreason.optimize.view import Flip, Row, Share
 from audioreason.prompts import Prompt
+from audioreason.wording import counted
 from audioreason.workspace import FileLock
 
 __all__ = ["Found", "Optimization", "Summary"]
@@ -239,7 +240,8 @@ def trouble(found: Found) -> list[str]:
         )
     elif gone := view.gone_items(search, (item.id for item in found.data.items)):
         said.append(
-            f"The dataset {name} has changed since: {gone:,} items of this search are not in it any more."
+            f"The dataset {name} has changed since: {counted(gone, 'item')} of this search "
+            f"{'is' if gone == 1 else 'are'} not in it any more."
         )
     elif _other_hash(found):
         said.append(f"The dataset {name} has changed since: clips and questions are shown as they are now.")

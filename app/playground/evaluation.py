@@ -14,6 +14,7 @@ from app.session import plain
 from audioreason.items.splits import load_splits, split_items
 from audioreason.jobs.actions import submit
 from audioreason.runs.desk import pins
+from audioreason.wording import counted
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def evaluate(variant: Variant, picked: Picked) -> None:
             "Only the first", 1, None, value=None, placeholder="all", key=variant.key("evaluate_limit")
         )
         asked = min(chosen.count, int(limit or chosen.count))
-        st.markdown(f":small[:gray[{asked:,} items of {plain(picked.dataset.info.name)}, as a job]]")
+        st.markdown(f":small[:gray[{counted(asked, 'item')} of {plain(picked.dataset.info.name)}, as a job]]")
         if st.button("Start", key=variant.key("evaluate_start"), type="primary"):
             settings = _settings(variant, picked, chosen, None if limit is None else int(limit))
             st.session_state["evaluation"] = submit(session.workspace(), "evaluate", settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.data.check import facts_elsewhere
+from app.data.numbers import line
 from audioreason.errors import LabError
 from audioreason.items import validate
 from audioreason.items.facts import Facts, facts
@@ -29,3 +30,9 @@ def test_another_process_finds_the_same_numbers(workspace: Workspace, tiny_datas
 def test_a_dataset_that_is_gone_is_said(workspace: Workspace) -> None:
     with pytest.raises(LabError, match="nowhere"):
         facts_elsewhere(workspace.root, "nowhere", frozenset(), lambda *_: None, lambda _: None)
+
+
+def test_one_is_said_in_the_singular(tiny_dataset: TinyDataset) -> None:
+    data = tiny_dataset(n=1)
+    words = line(data, facts(data, validate(data)))
+    assert "**1** :gray[item] " in words and "**1** :gray[clip] " in words

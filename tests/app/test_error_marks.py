@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.errors.confusions import run_labels
 from app.errors.marks import mark_loops, repeated
 from app.widgets.trace import parts
 
@@ -38,3 +39,12 @@ def test_times_inside_a_loop_stay_buttons() -> None:
 def test_marking_changes_no_character(pieces: list[str]) -> None:
     text = "".join(pieces)
     assert "".join(part["text"] for part in mark_loops(parts(text, 9.0))) == text
+
+
+def test_runs_that_read_the_same_are_told_apart_by_their_ids() -> None:
+    listed = [
+        {"run_id": "a", "prompt": "baseline", "prompt_version": "0123456789ab"},
+        {"run_id": "b", "prompt": "baseline", "prompt_version": "0123456789ab"},
+        {"run_id": "c", "prompt": "mipro", "prompt_version": "4567"},
+    ]
+    assert run_labels(listed) == {"a": "a", "b": "b", "c": "mipro 4567"}

@@ -88,6 +88,17 @@ def test_a_matrix_counts_the_answers_of_all_its_parts() -> None:
     assert words == ["2 of 3 jobs", "40 of 120", "2.0 /s", "40 s left", "1 failed"]
 
 
+def test_a_finished_job_says_how_many_items_got_no_answer() -> None:
+    strict = {"accuracy": 0.5, "ci95": [0.2, 0.8]}
+    some = view(state="finished", total=12, done=12, result={"n": 12, "answered": 9, "strict": strict})
+    assert ["3 not answered", "wrong"] in shown.ended_line(some)
+    none = {"n": 12, "answered": 0, "strict": {"accuracy": None}}
+    silent = view(state="finished", total=12, done=12, result=none)
+    assert ["12 not answered", "wrong"] in shown.ended_line(silent)
+    every = view(state="finished", total=12, done=12, result={"n": 12, "answered": 12, "strict": strict})
+    assert not any("not answered" in text for text, _ in shown.ended_line(every))
+
+
 def test_the_buttons_of_a_job_are_asked_for_again_only_when_they_are_others() -> None:
     begun = shown.signature(view(state="starting", done=0))
     assert shown.signature(view(state="running", done=7)) == begun
