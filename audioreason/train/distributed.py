@@ -1,8 +1,8 @@
-"""Training on several GPUs of one host: the same recipe once for each, started by accelerate.
+"""Training on several GPUs of one host: the same recipe once for each, started by torchrun.
 
 The parent writes what to do into a file, starts the processes, and relays what the first one says: its
 standard output carries one JSON object a line. A stop is a file that the first process looks for, and it
-tells the others. Knows nothing about the recipe.
+tells the others; if the parent is killed, all of them end. Knows nothing about the recipe.
 
     python -m audioreason.train.distributed TASK.json     one of the processes
 """
@@ -21,6 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+from audioreason.engines.tied import tied
 from audioreason.errors import EngineError, GuardError, ItemError, LabError, WorkspaceError
 from audioreason.progress import Progress, Quiet
 from audioreason.train.recipe import Recipe, Trained
@@ -67,14 +68,18 @@ def train_on(
                 }
             )
         )
-        command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(processes)]
-        command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-        command += ["--main_process_port", "0"]
-        command += ["--cpu"] if recipe.device == "cpu" else ["--multi_gpu"]
-        command += ["--module", "audioreason.train.distributed", str(task)]
+        # torchrun itself: `accelerate launch --cpu` starts one process, whatever number is asked for
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        command += ["--nproc_per_node", str(processes), "--module", "audioreason.train.distributed"]
+        command += [str(task)]
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
             process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
+                tied(command),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
             )
             try:
                 said = _relay(process, progress, stop)
@@ -143,8 +148,9 @@ def _end(process: subprocess.Popen[str]) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
 
 
 class _Spoken:

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -37,13 +38,27 @@ train(Workspace(Path(workspace)), Path(model), Path(data), out, Recipe.model_val
 """  # noqa: E501 - a script on as few lines as it needs
 
 
-def run(workspace: Workspace, model: Path, data: Path, out: Path, recipe: Recipe) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", _SCRIPT, str(workspace.root), str(model), str(data), str(out)]
+def run(
+    workspace: Workspace, model: Path, data: Path, out: Path, recipe: Recipe, script: str = _SCRIPT
+) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", script, str(workspace.root), str(model), str(data), str(out)]
     return subprocess.Popen(
         [*command, recipe.model_dump_json()],
         stderr=subprocess.PIPE,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
+
+
+_SEVERAL = """
+import sys
+from pathlib import Path
+from audioreason.train.distributed import train_on
+from audioreason.train.recipe import Recipe
+from audioreason.workspace import Workspace
+workspace, model, data, out, recipe = sys.argv[1:]
+recipe = Recipe.model_validate_json(recipe)
+train_on(2, Workspace(Path(workspace)), Path(model), Path(data), Path(out), recipe)
+"""
 
 
 @pytest.mark.timeout(900)
@@ -113,3 +128,24 @@ def test_a_stop_reaches_all_processes_and_errors_come_back_as_sentences(
     assert (tmp_path / "out" / "state.pt").is_file()
     with pytest.raises(EngineError, match="something in"):
         train_on(2, lab, tiny, training_file, tmp_path / "out", long)
+
+
+@pytest.mark.timeout(300)
+def test_several_processes_end_with_the_one_that_started_them(
+    lab: Workspace, tiny: Path, training_file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    parent = run(lab, tiny, training_file, out, RECIPE.model_copy(update={"steps": 100_000}), _SEVERAL)
+    while not _lines(out) and parent.poll() is None:
+        time.sleep(0.05)
+    family = psutil.Process(parent.pid).children(recursive=True)
+    ranks = [one for one in family if not one.children()]
+    assert len(ranks) == 2
+    for rank in ranks:
+        rank.suspend()  # busy with something long: it would not notice that nobody listens
+    parent.kill()
+    parent.communicate()
+    _, alive = psutil.wait_procs(family, timeout=60)
+    for one in alive:
+        one.kill()
+    assert not alive, "a process stayed, training for nobody"
