@@ -15,6 +15,7 @@ sizes      bytes of a model                            past       what past runs
 machine    GPUs and CPU slots                          endpoints  whom an evaluation asks
 redact     no key in any file                          sieve      what writes the log
 endings    how a job ended                             begun      what a job began with
+cluster    the same jobs on a Ray cluster              ray_api    how it is spoken to
 
 SQLite owns order, the lock owns life, state.json owns progress. Import from the modules: a worker starts
 with what it needs alone.

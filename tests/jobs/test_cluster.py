@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from audioreason.errors import JobError
+from audioreason.errors import ItemError, JobError, PromptError
 from audioreason.jobs import actions, cluster
 from audioreason.jobs.watch import job as local_job
 from audioreason.workspace import Workspace
@@ -222,6 +222,21 @@ def test_a_cluster_that_is_not_there_is_one_sentence_and_leaves_nothing(
     with pytest.raises(JobError, match=re.escape(sentence)):
         cluster.submit(workspace, "count", {})
     assert not workspace.jobs.exists() or list(workspace.jobs.glob("*")) == []
+    if address:
+        with pytest.raises(JobError, match=re.escape(sentence)):
+            cluster.list_jobs(workspace)
+    else:
+        assert cluster.list_jobs(workspace) == []
+
+
+def test_what_the_shared_folder_lacks_is_said_before_anything_is_sent(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUDIOREASON_RAY_ADDRESS", "http://127.0.0.1:1")
+    with pytest.raises(ItemError, match="nowhere"):
+        cluster.submit(workspace, "evaluate", {"dataset": "nowhere"})
+    with pytest.raises(PromptError, match="unheard"):
+        cluster.submit(workspace, "evaluate", {"prompts": ["unheard"]})
 
 
 def until_counted_slowly(workspace: Workspace, job_id: str, count: int) -> None:
