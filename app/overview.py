@@ -68,7 +68,7 @@ def latest_runs(dataset: str | None) -> None:
     frame = pd.DataFrame(
         {
             "run_id": list(here["run_id"]),
-            "label": _labels(here),
+            "label": labels_of(here),
             "accuracy": here["strict"],
             "low": here["strict_low"],
             "high": here["strict_high"],
@@ -87,15 +87,17 @@ def latest_runs(dataset: str | None) -> None:
         st.markdown(f":small[:red[{plain(problems[0])}] :gray[{_more(len(problems))}]]")
 
 
-def _labels(runs: pd.DataFrame) -> list[str]:
-    """Prompt and version; the model where runs differ in it; a number where nothing else does."""
+def labels_of(runs: pd.DataFrame) -> list[str]:
+    """Prompt and version, or the id of imported answers; the model where runs differ in it; a number where
+    nothing else does."""
     models = runs["model"].nunique() > 1
     seen: dict[str, int] = {}
     labels = []
-    for row in runs.itertuples(index=False):
-        name = f"{row.prompt or row.kind!s} {str(row.prompt_version or '')[:4]}".strip()
-        if models:
-            name = f"{name} · {row.model}"
+    for row in runs.astype(object).where(runs.notna(), None).itertuples(index=False):
+        prompt = f"{row.prompt!s} {str(row.prompt_version or '')[:4]}".strip()
+        name = prompt if row.prompt else str(row.run_id)
+        if models and row.model:
+            name = f"{name} · {row.model!s}"
         seen[name] = seen.get(name, 0) + 1
         labels.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
     return labels

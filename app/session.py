@@ -195,7 +195,13 @@ def show_script_error(error: Exception) -> bool:
     return True
 
 
+_UNSHOWN = dict.fromkeys((0, *range(0x202A, 0x202F), *range(0x2066, 0x206A)), "�")
+
+
 def plain(text: str) -> str:
-    """Text that Markdown shows as it is: every character that means something to it is escaped."""
+    """Text that Markdown shows as it is: every character that means something to it is escaped.
+
+    Characters that turn the direction of all that follows are shown as �: the sentence around a text stays.
+    """
     special = "\\`*_{}[]()#+-.!|<>~$:^&="
-    return "".join(f"\\{c}" if c in special else c for c in text.replace("\0", "�"))
+    return "".join(f"\\{c}" if c in special else c for c in text.translate(_UNSHOWN))

@@ -26,6 +26,8 @@ from audioreason.inference.endpoint import load_endpoints
 from audioreason.items import list_datasets
 from audioreason.items.splits import split_names
 
+_NAME = "Use letters without accents, digits, dots, dashes and underscores; begin with a letter or digit"
+
 
 class _Wrong(ValueError):
     """What was typed is not of the field's type; the text is the sentence."""
@@ -85,6 +87,8 @@ class Form:
             for one in error.errors(include_url=False, include_input=False):
                 name = str(one["loc"][0]) if one["loc"] else ""
                 message = str(one["msg"]).removeprefix("Value error, ")
+                if one["type"] == "string_pattern_mismatch":  # every pattern here is that of a name
+                    message = _NAME
                 self.problems.setdefault(name, f"{message.rstrip('.')}.")
         except LabError as error:
             self.problems.setdefault("", str(error))

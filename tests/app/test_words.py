@@ -2,8 +2,10 @@
 
 from datetime import datetime, timedelta
 
+import pandas as pd
 import pytest
 
+from app.overview import labels_of
 from app.session import plain
 from app.words import duration, tokens, when
 
@@ -47,3 +49,19 @@ def test_tokens_that_were_not_counted_alone_are_about_so_many(
     count: int, estimated: bool, words: str
 ) -> None:
     assert tokens(count, estimated) == words
+
+
+def test_a_text_that_turns_the_direction_does_not_turn_the_sentence_around_it() -> None:
+    assert plain("\u202eab\u2066c") == "�ab�c"
+
+
+def test_imported_answers_are_called_by_their_id() -> None:
+    runs = pd.DataFrame(
+        {
+            "run_id": ["a", "mine"],
+            "prompt": ["baseline", None],
+            "prompt_version": ["0123456789ab", float("nan")],
+            "model": ["listener", float("nan")],
+        }
+    )
+    assert labels_of(runs) == ["baseline 0123", "mine"]
