@@ -10,7 +10,7 @@ from app.rest import address, look
 from app.rest.address import PAGE, Address
 from app.rest.candidate import candidate
 from app.rest.look import Experiment, Round, Tables
-from app.rest.words import count, without_zone, zone_words
+from app.rest.words import count, shorter, without_zone, zone_words
 from app.session import plain
 from app.widgets.rows import Column, Tone, rows
 from audioreason.rest import view
@@ -24,7 +24,7 @@ _COLUMNS = (
     Column("Answer", "80px"),
     Column("Kept, or why not", "minmax(150px, 1fr)"),
 )
-_HEIGHT = 618  # px of the list
+_HEIGHT = 666  # px of the list
 
 
 def candidates(now: Address, found: Experiment, shown: Round) -> None:
@@ -84,23 +84,26 @@ def _filters(now: Address, found: Experiment, tables: Tables) -> None:
             label_visibility="collapsed",
             on_change=_kept,
         )
+        # the label stays as it is: another one would shut the box at every choice
+        box = st.popover("Narrow", key="rest_narrow", on_change="rerun", width="content")
+        st.markdown(f":small[:gray[{plain(narrowed(now))}]]", width="content")
         st.space("stretch")
         if st.button("Clear", key="rest_clear", type="tertiary", disabled=not now.filtered):
             address.go(**address.no_filters())
             st.rerun()
-    columns = st.columns(3, gap="small")
+    if not box.open:  # three lists to choose from would cost every opening of the page a third of a second
+        return
     subcategories = {name: name for name in tables.subcategories}
-    for column, (name, label, options, chosen) in zip(
-        columns,
-        (
-            ("zone", "Any zone", zones, now.zone),
-            ("reason", "Any reason", reasons, now.reason),
-            ("sub", "Any subcategory", subcategories, now.sub),
-        ),
-        strict=True,
-    ):
-        with column:
-            _several(name, label, options, chosen)
+    with box, st.container(width=420):
+        _several("zone", "Any zone", zones, now.zone)
+        _several("reason", "Any reason", reasons, now.reason)
+        _several("sub", "Any subcategory", subcategories, now.sub)
+
+
+def narrowed(now: Address) -> str:
+    """What the list is narrowed to, on one short line."""
+    chosen = [*(zone_words(zone) for zone in now.zone), *now.reason, *now.sub]
+    return shorter(", ".join(chosen), 26) if chosen else "any zone and reason"
 
 
 def _kept() -> None:

@@ -64,7 +64,16 @@ def test_a_rejected_candidate_is_heard_and_says_why_it_was_rejected(page: Page, 
     reason = page.locator(".st-key-rest_list .row.current .cell").last.inner_text()
     assert reason == "zone is not learned from"  # beside the column that names it
     expect(verdict).to_contain_text("Rejected: the zone almost mastered is not learned from")
-    expect(page.get_by_role("button", name="Clear")).to_be_enabled()
+    page.get_by_role("button", name="Narrow").click()
+    page.locator(".st-key-rest_zone input").click()
+    page.get_by_role("option", name="almost mastered").click()
+    expect(page).to_have_url(re.compile("zone=almost_mastered"))
+    expect(page.locator(".st-key-rest_reason input")).to_be_visible()  # still open for another choice
+    page.keyboard.press("Escape")
+    page.locator(".st-key-rest_clear button").click()
+    expect(page).not_to_have_url(re.compile("zone="))
+    rows.filter(has_text="bells-07").first.click()
+    expect(verdict).to_contain_text("7 of 8 right")
     expect(page.locator(".trace").first).to_contain_text("doorbell")
     page.get_by_role("button", name="Play", exact=True).first.click()
     page.wait_for_function(
