@@ -92,6 +92,11 @@ def show_gold(picked: Picked) -> None:
 def _chosen_dataset(names: list[str]) -> str:
     wanted = st.query_params.get("dataset") or st.session_state.get("dataset_kept")
     chosen = wanted if wanted in names else (_DEFAULT if _DEFAULT in names else names[0])
+    if wanted and wanted != chosen and "dataset" in st.query_params:
+        st.toast(
+            f"There is no dataset {plain(wanted[:80])}; {plain(chosen)} is shown.", icon=":material/error:"
+        )
+        st.query_params.pop("item", None)
     st.session_state["dataset_kept"] = chosen
     return chosen
 

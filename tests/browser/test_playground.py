@@ -311,3 +311,10 @@ def test_random_puts_another_item_on_the_table(page: Page, lab: Lab) -> None:
         seen.add(page.evaluate("new URLSearchParams(location.search).get('item')"))
     assert len(seen) > 1
     expect(page.locator(".stException, [data-testid=stException]")).to_have_count(0)
+
+
+def test_a_link_to_a_dataset_that_is_gone_says_so_and_shows_another(page: Page, lab: Lab) -> None:
+    page.goto(lab.address("playground", dataset="nowhere", item="bells-00"), wait_until="domcontentloaded")
+    expect(page.get_by_text("There is no dataset nowhere; soundcheck is shown.")).to_be_visible()
+    expect(page.get_by_text("has no item")).to_have_count(0)
+    expect(page.locator(".question")).to_be_visible()
