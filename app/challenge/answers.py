@@ -11,7 +11,6 @@ from app.challenge.look import Answer, Run
 from app.errors import look as error_look
 from app.errors.look import Opened
 from app.errors.reading import cues, sections
-from app.errors.words import count
 from app.navigation import page
 from app.session import plain
 from app.widgets.player import player
@@ -20,6 +19,7 @@ from app.widgets.rows import Column, Tone, rows
 from app.widgets.trace import Section, parts, trace
 from audioreason.challenge import ROUNDS
 from audioreason.errors import RunError
+from audioreason.wording import counted
 
 _PAGE = 50
 _LIST = (
@@ -79,7 +79,7 @@ def _list(found: dict[str, Answer], hidden: int) -> Answer:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         sealed = f" · {hidden:,} of sealed items are not shown" if hidden else ""
-        words = f"{start + 1:,} to {start + len(shown):,} of {count(len(ranked), 'right answer')}{sealed}"
+        words = f"{start + 1:,} to {start + len(shown):,} of {counted(len(ranked), 'right answer')}{sealed}"
         st.markdown(f":small[:gray[{words}]]", width="stretch")
         if pages > 1:
             for label, to, able in (

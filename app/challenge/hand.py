@@ -8,13 +8,13 @@ from app import session
 from app.challenge import look
 from app.challenge.look import Answer, Run
 from app.errors import look as error_look
-from app.errors.words import count
 from app.session import plain
 from app.widgets.player import Cue, player
 from app.widgets.question import question
 from app.widgets.trace import Section, parts, trace
 from audioreason.challenge import Rating, drawn, rate_by_hand, ratings_of
 from audioreason.errors import LabError
+from audioreason.wording import counted
 
 _SKIPPED = "challenge_skipped"
 
@@ -31,7 +31,7 @@ def hand(run: Run) -> None:
         given = ratings_of(session.workspace(), run_id, rater) if rater else {}
         sealed = f" · {hidden:,} of sealed items are not shown" if hidden else ""
         st.markdown(
-            f"**{len(given):,}** :gray[of {count(len(found), 'right answer')} rated{sealed} · drawn by "
+            f"**{len(given):,}** :gray[of {counted(len(found), 'right answer')} rated{sealed} · drawn by "
             "lot, the judge's ratings are not shown here]",
             width="content",
         )

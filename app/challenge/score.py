@@ -10,7 +10,7 @@ import streamlit as st
 from app import session
 from app.challenge import look
 from app.challenge.look import Run
-from app.errors.words import count, percent
+from app.errors.words import percent
 from app.jobs import look as job_look
 from app.jobs.launch import begin_with
 from app.jobs.shown import progress_line
@@ -20,6 +20,7 @@ from app.widgets.rows import Column, rows
 from audioreason.challenge import ProcessScore
 from audioreason.errors import LabError
 from audioreason.jobs.actions import plan, submit
+from audioreason.wording import counted
 
 _FEW = 30  # answers rated by hand that say much
 _COLUMNS = (
@@ -52,8 +53,8 @@ def _scored(run: Run, judge: str) -> None:
         "middle three of five rounds]"
     )
     st.markdown(
-        f"**{percent(found.of_right)}** :gray[of what the {count(found.rated, 'rated right answer')} could "
-        f"get; {found.right:,} of {count(found.items, 'item')} are right, a wrong answer counts 0]"
+        f"**{percent(found.of_right)}** :gray[of what the {counted(found.rated, 'rated right answer')} could "
+        f"get; {found.right:,} of {counted(found.items, 'item')} are right, a wrong answer counts 0]"
     )
     _agreement(found)
     _by_hand(run, judge)
@@ -100,8 +101,8 @@ def _by_hand(run: Run, judge: str) -> None:
     more = "" if beside.items >= _FEW else f" :orange[{_FEW} or more would say much.]"
     st.markdown(
         f"**{percent(beside.corrected)}** :gray[without the judge's bias, 95% interval {low:.1f} to "
-        f"{high:.1f}: it gives {100 * beside.bias:+.1f} points against {count(beside.items, 'answer')} rated "
-        f"by hand, Cohen's kappa {kappa}.]{more}"
+        f"{high:.1f}: it gives {100 * beside.bias:+.1f} points against {counted(beside.items, 'answer')} "
+        f"rated by hand, Cohen's kappa {kappa}.]{more}"
     )
 
 
@@ -123,11 +124,11 @@ def _rate(run: Run, judge: str) -> None:
     if not judge:
         st.markdown(
             f"**No judge has rated this run yet.** :gray[A language model grades the reasoning of "
-            f"{count(ahead.answers, 'right answer')} five times each, by the rubric of its item: a right "
+            f"{counted(ahead.answers, 'right answer')} five times each, by the rubric of its item: a right "
             "answer is worth 0.2 to 1.0, a wrong one 0.]"
         )
     elif ahead.missing:
-        st.markdown(f":orange[{count(ahead.missing, 'rating is', 'ratings are')} missing.]")
+        st.markdown(f":orange[{counted(ahead.missing, 'rating is', 'ratings are')} missing.]")
     known = look.endpoints()
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         chosen = None
@@ -153,7 +154,7 @@ def _notes(run: Run, endpoint: str) -> None:
     except LabError as error:
         st.markdown(f":small[:red[{plain(str(error))}]]")
         return
-    asked = [f"{count(foreseen.requests or 0, 'request')}.", *foreseen.notes]
+    asked = [f"{counted(foreseen.requests or 0, 'request')}.", *foreseen.notes]
     st.markdown(f":small[:gray[{plain(' '.join(asked))}]]")
 
 

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from audioreason.wording import counted
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -33,11 +35,6 @@ def bounds(low: float, high: float) -> str:
 def percent(fraction: float) -> str:
     """A fraction as a percentage with one decimal; empty if it is not known."""
     return f"{100 * fraction:.1f}%" if math.isfinite(fraction) else ""
-
-
-def count(number: int, noun: str) -> str:
-    """ "1 item", "1,000 items"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def listed(names: list[str]) -> str:
@@ -72,7 +69,7 @@ def evidence(pair: Pair, called: Mapping[str, str], groups: pd.DataFrame, prompt
         else:
             sentences.append("No subcategory differs after Holm's correction.")
     flipped = len(pair.grid["won"]) + len(pair.grid["lost"])
-    sentences.append(f"{count(flipped, 'item')} {'flips' if flipped == 1 else 'flip'}.")
+    sentences.append(f"{counted(flipped, 'item')} {'flips' if flipped == 1 else 'flip'}.")
     # a verdict of "not distinguishable" already says how many items it would take
     if pair.significant and math.isfinite(pair.mde):
         least = points(pair.mde, sign=False)
@@ -102,4 +99,4 @@ def _verdict(pair: Pair, called: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _group(row: Any) -> str:
-    return f"{points(abs(row.delta), sign=False)} points on {row.group} ({count(int(row.n), 'item')})"
+    return f"{points(abs(row.delta), sign=False)} points on {row.group} ({counted(int(row.n), 'item')})"

@@ -10,9 +10,10 @@ import streamlit as st
 
 from app.errors import address, figures, look
 from app.errors.grid import Row, grid
-from app.errors.words import count, letter, percent, run_label
+from app.errors.words import letter, percent, run_label
 from app.widgets.rows import Column, rows
 from audioreason.review.explorer import Biases, Confusion, Position
+from audioreason.wording import counted
 
 _SHOWN = 200  # confusions, and runs, that are listed
 _PAIRS = (
@@ -47,7 +48,7 @@ def _pairs(found: Sequence[Confusion]) -> None:
         st.markdown("**Nothing is taken for anything else.** :gray[No wrong choice here.]")
         return
     total = sum(one.n for one in found)
-    words = f"{count(total, 'wrong choice')} in {count(len(found), 'confusion')}"
+    words = f"{counted(total, 'wrong choice')} in {counted(len(found), 'confusion')}"
     st.markdown(f"**{words}** :gray[a row leads to its predictions]")
     shown = found[:_SHOWN]
     cells = [(one.gold, one.given, f"{one.n:,}", f"{one.items:,}") for one in shown]

@@ -11,10 +11,11 @@ from app.errors import address, heard
 from app.errors.address import Address
 from app.errors.figures import outcomes as outcomes_of
 from app.errors.grid import SMALL, Row, grid
-from app.errors.words import FAILURES, count, outcome_words, percent
+from app.errors.words import FAILURES, outcome_words, percent
 from app.session import plain
 from app.widgets.rows import Column, rows
 from audioreason.review.explorer import Group, Overview
+from audioreason.wording import counted
 
 _FIRST = 6  # rows of "where to look first"
 _COLUMNS = (
@@ -32,7 +33,7 @@ def number_line(found: Overview, run: Mapping[str, Any]) -> str:
     strict = found.strict
     if strict.low is None or strict.high is None:
         return "**No rated items** :gray[here: nothing was answered, or no answer is known to be right.]"
-    items = count(strict.n, "item")
+    items = counted(strict.n, "item")
     words = [
         f"**{percent(strict.value)}** :gray[strict · 95% interval {100 * strict.low:.1f} to "
         f"{100 * strict.high:.1f} · {items}]",

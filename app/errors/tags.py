@@ -9,10 +9,10 @@ import streamlit as st
 
 from app.errors import address, figures, notes
 from app.errors.grid import Row, grid
-from app.errors.words import count
 from app.session import plain
 from app.widgets.rows import Column, rows
 from audioreason.errors import LabError
+from audioreason.wording import counted
 
 _FILES = {"csv": "CSV", "jsonl": "JSONL", "md": "Markdown"}
 _TAGS = (
@@ -42,7 +42,9 @@ def _table(run: Mapping[str, Any], part: str, without: frozenset[str]) -> None:
             "what was tagged is counted here by subcategory.]"
         )
         return
-    st.markdown(f"**{count(table.tagged, 'tagged prediction')}** :gray[by subcategory; a cell leads to them]")
+    st.markdown(
+        f"**{counted(table.tagged, 'tagged prediction')}** :gray[by subcategory; a cell leads to them]"
+    )
     picked = grid(
         [
             Row(name, sum(counts), counts=counts, of=max(1, sum(counts)))
@@ -96,7 +98,7 @@ def _errata(run: Mapping[str, Any]) -> None:
     marked = list(notes.errata(str(run["dataset"])).values())
     if not marked:
         return
-    st.markdown(f"**{count(len(marked), 'erratum', 'errata')}** :gray[in {plain(str(run['dataset']))}]")
+    st.markdown(f"**{counted(len(marked), 'erratum', 'errata')}** :gray[in {plain(str(run['dataset']))}]")
     cells = [(one.item_id, one.kind, one.note) for one in marked]
     clicked = rows(_ERRATA, cells, key="errors_errata_list", clickable=True, height=180)
     if clicked is not None:

@@ -18,12 +18,13 @@ from app.errors.detail import Listed, detail
 from app.errors.figures import SORTS, Found, figures, find, ids_found, outcomes
 from app.errors.filters import described, filters
 from app.errors.sheet import Line, sheet
-from app.errors.words import count, outcome_words
+from app.errors.words import outcome_words
 from app.navigation import page
 from app.session import plain
 from audioreason.errors import LabError
 from audioreason.review.explorer import Overview
 from audioreason.runs.desk import set_pin
+from audioreason.wording import counted
 
 _HEIGHT = 655  # px of the list
 _MOST_PINS = 500
@@ -120,7 +121,7 @@ def _pin(now: Address, run: Mapping[str, Any], part: str, without: frozenset[str
         items = ids_found(now, run, part, without, _MOST_PINS)
         for item_id in items:
             set_pin(session.workspace(), str(run["dataset"]), item_id, True)
-        st.toast(f"{count(len(items), 'item')} pinned. Filter by pins in the playground.")
+        st.toast(f"{counted(len(items), 'item')} pinned. Filter by pins in the playground.")
 
 
 def _list(run: Mapping[str, Any], found: Found, listed: Listed) -> None:

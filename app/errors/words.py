@@ -38,8 +38,3 @@ def percent(share: float | None) -> str:
 def letter(index: int) -> str:
     """A choice's letter: A for 0."""
     return chr(ord("A") + index) if index < 26 else str(index + 1)
-
-
-def count(number: int, one: str, many: str = "") -> str:
-    """A number with its noun: 1 item, 2 items."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"

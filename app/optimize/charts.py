@@ -42,7 +42,7 @@ def trials(found: Found, current: str, palette: Palette) -> Drawn:
                 "high": exact.high if exact else None,
                 "best": one.best_so_far,
                 "kind": one.kind,
-                "on": f"{words.KINDS[one.kind]}, {words.count(len(one.items), 'item')}",
+                "on": f"{words.KINDS[one.kind]}, {counted(len(one.items), 'item')}",
                 "candidate": one.candidate,
                 "name": found.name(one.candidate),
                 "chosen": one.candidate == current,

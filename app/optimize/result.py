@@ -13,6 +13,7 @@ from app.theme import palette
 from audioreason.optimize import view
 from audioreason.optimize.record import Paired
 from audioreason.optimize.view import Share
+from audioreason.wording import counted
 
 
 def result(found: Found) -> None:
@@ -101,8 +102,8 @@ def _unseen(paired: Paired) -> str:
     if paired.verdict:
         return paired.verdict
     interval = words.bounds(paired.low, paired.high)
-    return f"{words.points(paired.mean)} points, 95% CI {interval}, {words.count(paired.n, 'item')}."
+    return f"{words.points(paired.mean)} points, 95% CI {interval}, {counted(paired.n, 'item')}."
 
 
 def _tried(thought: int, tried: int) -> str:
-    return plain(f"{words.count(thought, 'candidate')} thought of, {tried:,} tried on all of dev.")
+    return plain(f"{counted(thought, 'candidate')} thought of, {tried:,} tried on all of dev.")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from app.compare.words import bounds, count, percent, points
+from app.compare.words import bounds, percent, points
 from app.words import duration
 from audioreason.optimize.config import SAME, OptimizeConfig
 from audioreason.optimize.record import Optimization, SearchPlan, Spent
 from audioreason.optimize.view import Luck, Share
+from audioreason.wording import counted
 
-__all__ = ["bounds", "count", "percent", "points"]
+__all__ = ["bounds", "percent", "points"]
 
 OPTIMIZERS = {"mipro": "MIPROv2", "gepa": "GEPA"}
 KINDS = {
@@ -117,8 +118,12 @@ def progress(search: Optimization, plan: SearchPlan | None) -> str:
     """How far a search that runs is."""
     done = len(search.trials)
     if plan is None or not plan.trials:
-        return count(done, "trial")
-    return f"{done:,} of about {count(plan.trials, 'trial')}" if done <= plan.trials else count(done, "trial")
+        return counted(done, "trial")
+    return (
+        f"{done:,} of about {counted(plan.trials, 'trial')}"
+        if done <= plan.trials
+        else counted(done, "trial")
+    )
 
 
 def curse(luck: Luck | None, tested: bool) -> str:
@@ -127,9 +132,9 @@ def curse(luck: Luck | None, tested: bool) -> str:
         return "The train items were read by the proposer. Only test items say what a prompt is worth."
     sentence = (
         f"Winner's curse: {luck.candidates:,} candidates were scored on the same "
-        f"{count(luck.items, 'dev item')} and the best was kept, so its dev score is biased upward. Had all "
-        f"been equally good, the best would still look up to about {points(luck.points, sign=False)} points "
-        "better than it is."
+        f"{counted(luck.items, 'dev item')} and the best was kept, so its dev score is biased upward. Had "
+        "all been equally good, the best would still look up to about "
+        f"{points(luck.points, sign=False)} points better than it is."
     )
     end = (
         "The test items were looked at once, at the end."
@@ -150,7 +155,7 @@ def stayed(luck: Luck | None, tested: bool) -> str:
         return f"No other candidate was tried on all of dev. {end}"
     return (
         f"{luck.candidates:,} candidates, the seed among them, were scored on the same "
-        f"{count(luck.items, 'dev item')}; a small gain can go unseen on these. {end}"
+        f"{counted(luck.items, 'dev item')}; a small gain can go unseen on these. {end}"
     )
 
 

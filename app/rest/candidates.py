@@ -10,11 +10,12 @@ from app.rest import address, look
 from app.rest.address import PAGE, Address
 from app.rest.candidate import candidate
 from app.rest.look import Experiment, Round, Tables
-from app.rest.words import count, shorter, without_zone, zone_words
+from app.rest.words import shorter, without_zone, zone_words
 from app.session import plain
 from app.widgets.rows import Column, Tone, rows
 from audioreason.rest import view
 from audioreason.rest.view import Found, Wanted
+from audioreason.wording import counted
 
 _COLUMNS = (
     Column("Problem", "minmax(0, .85fr)"),
@@ -175,7 +176,7 @@ def _foot(now: Address, page: Found) -> None:
     """Where the page is in the list, and the ways on."""
     first = PAGE * (now.page - 1)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        words = f"{first + 1:,} to {first + len(page.rows):,} of {count(page.total, 'candidate')}"
+        words = f"{first + 1:,} to {first + len(page.rows):,} of {counted(page.total, 'candidate')}"
         st.markdown(f":small[:gray[{words if page.rows else 'No candidates'}]]", width="content")
         st.space("stretch")
         if st.button("Previous 50", key="rest_before", type="tertiary", disabled=now.page < 2):

@@ -12,12 +12,13 @@ import streamlit as st
 
 from app.rest import look
 from app.rest.look import Experiment, Round
-from app.rest.words import count, zone_words
+from app.rest.words import zone_words
 from app.session import plain
 from app.theme import Palette, palette
 from audioreason.rest.zones import NAMES, moves
 from audioreason.rest.zones import drift as drifted
 from audioreason.stats import mcnemar
+from audioreason.wording import counted
 
 Json = dict[str, Any]
 STEP = 30  # px of a row
@@ -50,8 +51,8 @@ def drift(found: Experiment, shown: Round) -> None:
         key=f"rest_drift_chart_{after.number}",
     )
     st.markdown(
-        f":small[:gray[{count(easier + harder + stayed, 'problem')} that count in both, {names}. A shade is a"
-        " share of the row; framed: the same zone. A model that did not change moves problems too, as often"
+        f":small[:gray[{counted(easier + harder + stayed, 'problem')} that count in both, {names}. A shade is"
+        " a share of the row; framed: the same zone. A model that did not change moves problems too, as often"
         " up as down.]]"
     )
 

@@ -17,7 +17,7 @@ from app.rest.going import how_to_go_on, stop_and_job, unfinished
 from app.rest.look import Experiment, Round
 from app.rest.rounds import rounds
 from app.rest.training import training
-from app.rest.words import count, merged, shorter
+from app.rest.words import merged, shorter
 from app.rest.zones import zones
 from app.session import plain
 from app.widgets.header import header
@@ -25,6 +25,7 @@ from app.widgets.rows import Column, rows
 from app.words import when
 from audioreason.errors import LabError
 from audioreason.jobs.kinds import list_kinds
+from audioreason.wording import counted
 
 _COLUMNS = (
     Column("Experiment", "minmax(0, 1.4fr)"),
@@ -243,7 +244,7 @@ def _say(said: list[str]) -> None:
     if said:
         with st.container(border=True, gap="xsmall", key="rest_warnings"):
             said = merged(said)
-            head = f":orange[**{count(len(said), 'thing')} to know before concluding**]"
+            head = f":orange[**{counted(len(said), 'thing')} to know before concluding**]"
             st.markdown("  \n".join([head, *(f":small[{plain(sentence)}]" for sentence in said)]))
 
 
@@ -254,6 +255,6 @@ def _remind(found: Experiment) -> None:
     except LabError as error:
         said = [str(error)]
     if said := merged(said):
-        box = st.popover(f":orange[{count(len(said), 'warning')}]", key="rest_reminder", type="tertiary")
+        box = st.popover(f":orange[{counted(len(said), 'warning')}]", key="rest_reminder", type="tertiary")
         with box, st.container(width=520):
             st.markdown("\n\n".join(plain(sentence) for sentence in said))

@@ -47,11 +47,6 @@ def noun(number: int, name: str) -> str:
     return name if number == 1 else f"{name}s"
 
 
-def count(number: int, name: str) -> str:
-    """ "1 problem", "1,000 problems"."""
-    return f"{number:,} {noun(number, name)}"
-
-
 def merged(sentences: Sequence[str]) -> list[str]:
     """Sentences that differ only in their round, once each, with the other rounds named after it."""
     rounds: dict[str, list[str]] = {}

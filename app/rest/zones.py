@@ -11,9 +11,10 @@ from app.rest.curriculum import curriculum
 from app.rest.drift import drift
 from app.rest.look import Experiment, Round
 from app.rest.rounds import zone_strips
-from app.rest.words import count, percent, span, zone_words
+from app.rest.words import percent, span, zone_words
 from app.session import plain
 from audioreason.rest import view
+from audioreason.wording import counted
 
 
 def zones(found: Experiment, shown: Round) -> None:
@@ -57,7 +58,7 @@ def _histogram(found: Experiment, shown: Round) -> None:
     )
     if made.left_out:
         st.markdown(
-            f":small[:gray[{count(made.left_out, 'problem')} left out: server errors took some answers.]]"
+            f":small[:gray[{counted(made.left_out, 'problem')} left out: server errors took some answers.]]"
         )
 
 
