@@ -335,7 +335,11 @@ def _state(folder: Path, config: RestConfig, rounds: Sequence[Round]) -> State:
 
 
 def _unreadable(path: Path, error: Exception) -> RestError:
+    why = str(error).splitlines()[0]
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        why = ": ".join((*(str(part) for part in first["loc"][:1]), first["msg"]))
     return RestError(
-        f"{path} cannot be read ({str(error).splitlines()[0]}).",
+        f"{path} cannot be read ({why}).",
         "Restore the file from a copy, or delete the experiment's folder.",
     )

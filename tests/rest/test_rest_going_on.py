@@ -174,3 +174,12 @@ def test_examples_too_long_to_train_on_are_named_and_a_higher_limit_goes_on(
     assert f"of the {found.rounds[-1].training} examples of round 1 have more than 500 tokens" in second
     with pytest.raises(RestError, match="longest was 500"):
         run(workspace, config, serve=serving(server), resume=True)
+
+
+def test_a_damaged_record_is_one_sentence_that_names_what_is_wrong(workspace: Workspace) -> None:
+    folder = workspace.rest / "torn"
+    folder.mkdir(parents=True)
+    for text, why in (('{"rounds": "many"}', r"rounds: Input should be"), ('{"rounds": 1', r"Invalid JSON")):
+        (folder / "config.json").write_text(text)
+        with pytest.raises(RestError, match=rf"config\.json cannot be read \(.*{why}"):
+            read_experiment(workspace, "torn")
