@@ -143,8 +143,19 @@ def candidate_table(predictions: Any, items: dict[str, Item], sections: tuple[st
         score = score_prediction(one, items[one.item_id], sections)
         text = whole_answer(one)
         judged = (score.strict, score.outcome, score.choice)
-        rows.append((one.item_id, one.sample, *judged, one.completion_tokens, len(text), text))
-    columns = ["item_id", "sample", "strict", "outcome", "choice", "tokens", "chars", "text"]
+        lengths = (one.completion_tokens, one.tokens_estimated, len(text))
+        rows.append((one.item_id, one.sample, *judged, *lengths, text))
+    columns = [
+        "item_id",
+        "sample",
+        "strict",
+        "outcome",
+        "choice",
+        "tokens",
+        "tokens_estimated",
+        "chars",
+        "text",
+    ]
     frame = pd.DataFrame(rows, columns=columns)
     return frame.astype({"strict": "boolean", "choice": "Int64", "tokens": "Int64"})
 

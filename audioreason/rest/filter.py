@@ -199,6 +199,7 @@ def select(
         "item_id", "sample", "strict", "outcome", "choice", "tokens", "chars", "k_right", "n", "zone",
         "kept", "reason", "weight", "rank",
     ]  # fmt: skip
+    columns += [name for name in ("tokens_estimated",) if name in made]
     summary = _summary(made, table, right, config, silent is not None)
     return Selection(made[columns], table, _words(made, table), summary)
 

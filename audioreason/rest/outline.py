@@ -287,16 +287,19 @@ def _about_zones(one: Round, here: Figures, found: Experiment) -> list[str]:
 
 def _about_lengths(one: Round, here: Figures, before: Figures | None) -> list[str]:
     said = []
+    about = "about " if here.estimated else ""
     if here.kept_tokens and here.right_tokens and here.kept_tokens < COLLAPSE * here.right_tokens:
         said.append(
-            f"What {one.name} trains on is short: {here.kept_tokens:,.0f} tokens in the median, against"
-            f" {here.right_tokens:,.0f} of all right answers. Learning the shortest makes reasoning collapse."
+            f"What {one.name} trains on is short: {about}{here.kept_tokens:,.0f} tokens in the median,"
+            f" against {here.right_tokens:,.0f} of all right answers."
+            " Learning the shortest makes reasoning collapse."
         )
+    before_about = "about " if before is not None and before.estimated else ""
     now, then = here.right_tokens, before.right_tokens if before is not None else None
     if now and then and now < COLLAPSE * then:
         said.append(
-            f"Right answers of {one.name} have {now:,.0f} tokens in the median, and had {then:,.0f} a round"
-            " before: the reasoning is collapsing."
+            f"Right answers of {one.name} have {about}{now:,.0f} tokens in the median, and had"
+            f" {before_about}{then:,.0f} a round before: the reasoning is collapsing."
         )
     return said
 

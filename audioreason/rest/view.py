@@ -66,6 +66,7 @@ class Figures:
     kept: int
     kept_tokens: float | None  # median length of what was kept
     right_tokens: float | None  # median length of all right candidates
+    estimated: bool = False  # some lengths are shares of what a server counted together
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,7 @@ def figures(problems: pd.DataFrame, candidates: pd.DataFrame, zones: Sequence[st
         kept=int(kept.sum()),
         kept_tokens=_median(candidates.loc[kept, "tokens"]),
         right_tokens=_median(candidates.loc[right, "tokens"]),
+        estimated="tokens_estimated" in candidates and bool(candidates["tokens_estimated"].any()),
     )
 
 

@@ -8,10 +8,12 @@ import pandas as pd
 import pytest
 
 from audioreason.errors import RunError
+from audioreason.items import Item
 from audioreason.rest import outline, view
 from audioreason.rest.forgetting import Beyond, Change, as_forgetting
 from audioreason.rest.outline import Experiment, Round
 from audioreason.rest.view import Figures, Score, Wanted, share
+from audioreason.runs import Prediction
 from audioreason.stats import Difference
 
 ZONES = ("unsolved", "challenging", "learning", "almost", "mastered")
@@ -155,3 +157,19 @@ def test_a_difference_that_may_be_noise_is_not_called_progress() -> None:
     noise = Difference(0.01, -0.02, 0.04, 0.5, 500, 400)
     score = Score("direct", 1, "x-r1-eval-direct", 500, 0.6, 0.55, 0.65, True, noise)
     assert "every difference may be noise" in said(Round(1, "done", True), made((10, 5, 70, 10, 5)), score)
+
+
+def test_a_share_of_what_a_server_counted_is_told_from_a_length_of_its_own() -> None:
+    from audioreason.rest.choosing import candidate_table, problem_table
+    from audioreason.rest.filter import filter_config, select
+
+    item = Item(id="a", question="Which?", choices=("one", "two"), answer="one")
+    for shared in (False, True):
+        made = [
+            Prediction("a", sample, content="(A) one", completion_tokens=7, tokens_estimated=shared)
+            for sample in range(2)
+        ]
+        table = candidate_table(made, {"a": item}, ())
+        result = select(table, problem_table([item]), filter_config("code"))
+        assert result.candidates["tokens_estimated"].tolist() == [shared] * 2
+        assert view.figures(result.problems, result.candidates, ("0", "1")).estimated is shared
