@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -52,7 +52,7 @@ def run(
     if plan:
         _plan(workspace, settings, json)
         return
-    _report(_loop(workspace, settings, resume, None, json), json)
+    _report(workspace, _loop(workspace, settings, resume, None, json), json)
 
 
 def _phase(phase: str, words: str) -> None:
@@ -68,7 +68,7 @@ def _phase(phase: str, words: str) -> None:
         settings = _settings(workspace, name, config, "", resume=True)
         if number is None:
             number = _next_round(workspace, settings)
-        _report(_loop(workspace, settings, True, (number, phase), json), json, whole=False)
+        _report(workspace, _loop(workspace, settings, True, (number, phase), json), json, whole=False)
 
     command.__doc__ = words
     app.command(phase)(command)
@@ -83,11 +83,14 @@ _phase("evaluate", "Ask a round's model with every evaluation prompt; round 0 is
 
 @app.command("show")
 def show(name: Name, json: Json = False) -> None:
-    """Show an experiment's rounds as far as they came."""
-    from audioreason.rest.record import read_experiment
+    """Show an experiment's rounds side by side, and what to know before concluding."""
+    from audioreason.cli.rest_tables import ledger, print_ledger
 
-    found = read_experiment(Workspace.open(), name)
-    either(json, _plain(found), lambda: _print(found))
+    workspace = Workspace.open()
+    if json:
+        emit_json(ledger(workspace, name))
+    else:
+        print_ledger(workspace, name)
 
 
 @app.command("list")
@@ -174,42 +177,13 @@ def _plan(workspace: Workspace, settings: RestConfig, json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _report(found: Experiment, json: bool, whole: bool = True) -> None:
+def _report(workspace: Workspace, found: Experiment, json: bool, whole: bool = True) -> None:
+    from audioreason.cli.rest_tables import ledger, print_ledger
+
     if json:
-        emit_json(_plain(found))
+        emit_json(ledger(workspace, found.id))
     else:
-        _print(found)
+        print_ledger(workspace, found.id)
     if whole and found.state != "finished":
         remark(f"Stopped; go on with: audioreason rest run {found.id} --resume")
         raise typer.Exit(130)
-
-
-def _plain(found: Experiment) -> dict[str, Any]:
-    return {
-        "id": found.id,
-        "state": found.state,
-        "stop": found.stop,
-        "config": found.config.model_dump(mode="json"),
-        "rounds": [one.model_dump(mode="json") for one in found.rounds],
-    }
-
-
-def _print(found: Experiment) -> None:
-    rows = []
-    for one in found.rounds:
-        change = None if one.forgetting is None else one.forgetting.lost
-        lost = "" if change is None else f"{change.k} of {change.of}"
-        lost += f", the base {change.own}" if change is not None and change.own is not None else ""
-        rows.append(
-            (
-                str(one.number),
-                "over" if one.over else f"after {one.phase}",
-                "" if one.training is None else str(one.training),
-                one.adapter,
-                lost,
-                ", ".join(one.evaluations.values()),
-            )
-        )
-    emit_table(("round", "state", "examples", "adapter", "forgotten", "evaluations"), rows)
-    if found.stop:
-        remark(found.stop)

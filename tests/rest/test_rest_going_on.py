@@ -145,6 +145,17 @@ def test_another_filter_goes_on_with_the_same_candidates(
     assert ended.state == "finished" and not ended.stop and ended.config.filter == "code"
     assert (workspace.adapters / "again-r1").is_dir()
     assert len(server.requests) - asked == 1, "the evaluation of what was trained"
+
+    shown = CliRunner().invoke(app, ["rest", "show", "again"])
+    rows = {line[:34].strip(): line[34:].split() for line in shown.stdout.splitlines()}
+    assert shown.exit_code == 0 and rows["candidates"] == ["16", "66,448"]
+    assert rows["right"] == ["25.0%", "(10.2–49.5)", "65.0%"] and rows["training samples"][:1] == ["4"]
+    assert "filter was paper and is now code" in shown.stderr
+    told = json.loads(CliRunner().invoke(app, ["rest", "show", "again", "--json"]).stdout)
+    figures, (score,) = told["rounds"][1]["figures"], told["rounds"][1]["accuracy"]
+    assert (figures["right"]["k"], figures["right"]["n"], figures["kept"]) == (4, 16, 4)
+    assert score["run_id"] == told["rounds"][1]["evaluations"]["baseline"] and score["change"]["n"] == 1
+    assert told["warnings"] and told["rounds"][0]["figures"] is None
     with pytest.raises(RestError, match="filter was code and is now paper"):
         run(workspace, config, serve=serving(server), resume=True)
 
