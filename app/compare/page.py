@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import streamlit as st
 
 from app import session
@@ -15,15 +17,17 @@ from app.theme import palette
 from app.widgets.header import header
 from audioreason.errors import LabError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _VIEWS = {"compare": "Compare", "paper": "Paper's table"}
 
 
 def draw() -> None:
     """Draw the page."""
-    runs = session.runs()
-    asked = address.asked(
-        {str(one): bool(rated) for one, rated in zip(runs["run_id"], runs["rated"], strict=True)}
-    )
+    asked = _asked(session.runs())
+    if asked.unknown:
+        asked = _asked(session.runs_now())
     called = picker.names(asked.runs)
     with header():
         view = address.segments("View", "view", _VIEWS, "compare")
@@ -54,6 +58,12 @@ def draw() -> None:
     with place:
         export(exports(asked, question, called), palette())
     overview(asked, question, called)
+
+
+def _asked(runs: pd.DataFrame) -> Asked:
+    return address.asked(
+        {str(one): bool(rated) for one, rated in zip(runs["run_id"], runs["rated"], strict=True)}
+    )
 
 
 def why_not(asked: Asked) -> str:
