@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from audioreason.wording import counted
+
 
 def when(moment: datetime | str, now: datetime | None = None) -> str:
     """A moment as people say it: 14:05 today, yesterday, 11 Nov, or 11 Nov 2025 in another year."""
@@ -20,7 +22,7 @@ def when(moment: datetime | str, now: datetime | None = None) -> str:
 
 def tokens(count: int, estimated: bool = False) -> str:
     """How long an answer was; "about" where nobody counted it alone (the words of `audioreason show`)."""
-    return f"{'about ' if estimated else ''}{count:,} token{'' if count == 1 else 's'}"
+    return f"{'about ' if estimated else ''}{counted(count, 'token')}"
 
 
 def duration(seconds: float) -> str:

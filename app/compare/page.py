@@ -27,7 +27,7 @@ def draw() -> None:
     """Draw the page."""
     asked = _asked(session.runs())
     if asked.unknown:
-        asked = _asked(session.runs_now())
+        asked = _asked(session.runs_with(asked.unknown))
     called = picker.names(asked.runs)
     with header():
         view = address.segments("View", "view", _VIEWS, "compare")

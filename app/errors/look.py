@@ -45,11 +45,9 @@ def runs() -> list[dict[str, Any]]:
 
 def run(run_id: str) -> dict[str, Any] | None:
     """One run, or None if there is none of that id."""
-    found = next((one for one in runs() if one["run_id"] == run_id), None)
-    if found is None and run_id:
-        session.runs_now()
-        found = next((one for one in runs() if one["run_id"] == run_id), None)
-    return found
+    if run_id:
+        session.runs_with([run_id])
+    return next((one for one in runs() if one["run_id"] == run_id), None)
 
 
 def why_not(run_id: str) -> str:

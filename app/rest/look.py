@@ -152,10 +152,9 @@ def figures(found: Experiment, shown: Round) -> Figures | None:
 def scores(found: Experiment) -> list[Score]:
     """Accuracy of every round by prompt."""
     named = {run_id for one in found.rounds for run_id in one.evaluations.values()}
-    table = session.runs()
-    ended = {run_id for one in found.rounds if one.over for run_id in one.evaluations.values()}
-    if not ended <= set(table["run_id"]):  # its last run came after the list was read
-        table = session.runs_now()
+    table = session.runs_with(
+        run_id for one in found.rounds if one.over for run_id in one.evaluations.values()
+    )
     rows = table.loc[table["run_id"].isin(named), ["run_id", "status", "recorded", "answered", "rated"]]
     state = tuple(rows.itertuples(index=False, name=None))
     wanted = tuple((one.number, tuple(one.evaluations.items())) for one in found.rounds)

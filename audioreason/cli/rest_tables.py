@@ -60,7 +60,7 @@ def print_ledger(workspace: Workspace, name: str) -> None:
         *_candidates(found, figures),
         *_accuracy(found, scores),
         *_sides(found),
-        *(_made(found)),
+        *_made(found),
     ]
     columns = ("", *(one.name for one in found.rounds), "Paper")
     emit_table(columns, [row for row in rows if any(row[1:])], right=columns[1:])
@@ -72,12 +72,10 @@ def _read(workspace: Workspace, name: str) -> tuple[Experiment, dict[int, Figure
     found = outline.read(workspace, name)
     figures = {}
     for one in found.rounds:
-        folder = record.round_folder(workspace, found.id, one.number)
-        if all((folder / table).exists() for table in ("candidates.parquet", "problems.parquet")):
-            tables = (
-                view.read_table(folder / f"{table}.parquet", ()) for table in ("problems", "candidates")
-            )
-            figures[one.number] = outline.figures(found, *tables)
+        problems = record.read_problems(workspace, found.id, one.number)
+        candidates = record.read_candidates(workspace, found.id, one.number)
+        if problems is not None and candidates is not None:
+            figures[one.number] = outline.figures(found, problems, candidates)
     scores = view.scores(Catalog(workspace), [(one.number, dict(one.evaluations)) for one in found.rounds])
     return found, figures, scores, outline.warnings(found, figures, scores)
 

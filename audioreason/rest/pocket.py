@@ -248,7 +248,7 @@ def _aimed(
 
 def _sometimes(model: Model, prompt: Prompt, tried: Dataset, seed: int, sizes: Sizes) -> list[str]:
     """The problems that are right sometimes."""
-    answers = model.predictions(prompt, tried.items, _clips(tried), sizes.try_samples, seed)
+    answers = model.predictions(prompt, tried.items, _clips(tried, tried.items), sizes.try_samples, seed)
     right = _right(answers, tried, prompt)
     rows = [(item.id, item.family or "", sum(right[item.id]), len(right[item.id])) for item in tried.items]
     return keep_tried(rows, sizes.problems, sizes.samples, filter_config(sizes.filter).zones)
@@ -260,7 +260,7 @@ def _both(
     """Candidates, and the share of right answers by item with a silent clip."""
     import numpy as np
 
-    clips = _clips(dataset)
+    clips = _clips(dataset, dataset.items)
     heard = model.predictions(prompt, dataset.items, clips, samples, seed)
     nothing = {name: np.broadcast_to(np.float32(0), clip.shape) for name, clip in clips.items()}  # no memory
     control = model.predictions(prompt, dataset.items, nothing, sizes.silent_samples, seed + 50)
@@ -276,8 +276,8 @@ def _right(predictions: Iterable[Prediction], dataset: Dataset, prompt: Prompt) 
     return marks
 
 
-def _clips(dataset: Dataset) -> dict[str, NDArray[np.float32]]:
-    paths = {item.id: dataset.clip(item) for item in dataset.items}
+def _clips(dataset: Dataset, items: Sequence[Item]) -> dict[str, NDArray[np.float32]]:
+    paths = {item.id: dataset.clip(item) for item in items}
     return {name: read_clip(path) for name, path in paths.items() if path}  # it was made with all its clips
 
 
@@ -355,7 +355,7 @@ def _tests(workspace: Workspace, sizes: Sizes) -> Tests:
             clips[item.id] = samples
     dataset = load_dataset(workspace, "soundcheck")
     items = list(dataset.items)[: sizes.shipped]
-    return {"fresh": (fresh, clips), "shipped": (items, _clips(dataset))}
+    return {"fresh": (fresh, clips), "shipped": (items, _clips(dataset, items))}
 
 
 def _test(model: Model, tests: Tests, prompts: Sequence[Prompt]) -> dict[str, Any]:
