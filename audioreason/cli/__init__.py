@@ -32,6 +32,7 @@ from audioreason.cli import (
     working,
 )
 from audioreason.errors import LabError
+from audioreason.workspace import private_files
 
 app = typer.Typer(
     name="audioreason",
@@ -78,6 +79,7 @@ def main() -> None:
 
     1: the lab or the disk refused; 2: the command was mistyped; 130: interrupted.
     """
+    private_files()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without some character shows "?"
