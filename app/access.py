@@ -1,8 +1,8 @@
 """Who may use the lab: whoever knows its token, from a page of the lab itself, under a name of this machine.
 
-One layer in front of every route, page, static file and websocket. The link that `audioreason lab` opens carries
-the token once: the answer sets a cookie and leads to the same address without it. Where neither is there, a form
-asks for the token. The cookie holds a value derived from the token, never the token.
+One layer in front of every route, page, static file and websocket. The link that `audioreason lab` opens
+carries the token once: the response sets a cookie and redirects to the same address without it. Where neither
+is there, a form asks for the token. The cookie holds a value derived from the token, never the token.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.opening import HEAD_SCRIPT
 from audioreason.workspace import LAB_TOKEN_VARIABLE
 
-NO_TOKEN_VARIABLE = "AUDIOREASON_NO_TOKEN"
+NO_TOKEN_VARIABLE = "AUDIOREASON_NO_TOKEN"  # noqa: S105 - a name
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _LONGEST_FORM = 8192  # bytes
@@ -92,19 +92,25 @@ class Access:
         scheme, _, given = connection.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self._is_token(given.strip()):
             return True
-        return _same(connection.cookies.get(cookie_name(connection.headers.get("host", "")), ""), self._cookie)
+        return _same(
+            connection.cookies.get(cookie_name(connection.headers.get("host", "")), ""), self._cookie
+        )
 
     def _is_token(self, given: str) -> bool:
         return _same(given, self._token or "")
 
     def _move_on(self, connection: HTTPConnection, signed: bool) -> Response:
         """To the same address without the token, with the cookie if it was right."""
-        rest = [pair for pair in parse_qsl(connection.url.query, keep_blank_values=True) if pair[0] != _PARAMETER]
-        # relative, so that it holds behind a proxy that serves the lab under a folder, and leads to no other host
-        address = f"./{quote(connection.url.path.rpartition('/')[2])}" + (f"?{urlencode(rest)}" if rest else "")
+        rest = [
+            pair for pair in parse_qsl(connection.url.query, keep_blank_values=True) if pair[0] != _PARAMETER
+        ]
+        # relative: it holds behind a proxy that serves the lab under a folder, and leads to no other host
+        address = f"./{quote(connection.url.path.rpartition('/')[2])}" + (
+            f"?{urlencode(rest)}" if rest else ""
+        )
         response: Response = Response(status_code=303, headers={"Location": address})
         if connection.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
-            # a strict cookie is not sent along a redirect that began on another site: go on from a page of our own
+            # a strict cookie is not sent along a redirect that began on another site: reload from here
             response = HTMLResponse(_REFRESH.format(address=html.escape(address)))
         response.headers["Cache-Control"] = "no-store"
         response.headers["Referrer-Policy"] = "no-referrer"
@@ -133,7 +139,7 @@ class Access:
 
 
 def lab_token() -> str | None:
-    """The token of this server: `AUDIOREASON_TOKEN`, else a random one, which is printed; None if the lab is open.
+    """The token of this server: `AUDIOREASON_TOKEN`, else a random one, which is printed; None if it is open.
 
     `audioreason lab` sets one of the two variables; the rest is for who starts `streamlit run app/main.py`.
     """
@@ -162,7 +168,7 @@ def cookie_value(token: str) -> str:
 def refused(scope: Scope) -> bool:
     """Whether a request does not name this machine, or was sent by a page of another site.
 
-    A browser that follows a link from elsewhere to a page is not refused: it sends no cookie, and shows the form.
+    A browser that follows a link from elsewhere is not refused: it sends no cookie, so it gets the form.
     """
     headers = Headers(scope=scope)
     try:
@@ -218,10 +224,9 @@ async def _token_of_form(receive: Receive) -> str:
 
 
 def _content_policy() -> str:
-    """As tight as Streamlit bears: its own files, the two scripts inside its first HTML, and what it makes itself.
+    """As tight as Streamlit bears: its own files and the two scripts inside its first HTML.
 
-    Styles are written into elements by its CSS library, components are loaded from blobs, charts and the table
-    draw on a canvas.
+    Its CSS library writes styles into elements, and components are loaded from blobs.
     """
     index = Path(st.__file__).parent / "static" / "index.html"
     inside = [HEAD_SCRIPT, *re.findall(r"<script>(.*?)</script>", index.read_text(encoding="utf-8"), re.S)]
@@ -251,13 +256,13 @@ def _digest(text: str) -> str:
 _REFRESH = '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={address}">'
 _ICON = (Path(__file__).parent / "static" / "logo.svg").read_text(encoding="utf-8")
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1C2127; --grey: #646C77; --line: #E2E5E9; --page: #fff; --field: #F6F7F8;
-  --accent: #4A54C4; --wrong: #B93F28; }
-@media (prefers-color-scheme: dark) { :root { --ink: #E3E6EA; --grey: #8B939E; --line: #2A2E35; --page: #111317;
-  --field: #191C21; --accent: #6872E0; --wrong: #E8806A; } }
+:root { color-scheme: light dark; --ink: #1C2127; --grey: #646C77; --line: #E2E5E9; --page: #fff;
+  --field: #F6F7F8; --accent: #4A54C4; --wrong: #B93F28; }
+@media (prefers-color-scheme: dark) { :root { --ink: #E3E6EA; --grey: #8B939E; --line: #2A2E35;
+  --page: #111317; --field: #191C21; --accent: #6872E0; --wrong: #E8806A; } }
 * { box-sizing: border-box; }
-body { margin: 0; min-height: 100vh; display: grid; place-items: center; background: var(--page); color: var(--ink);
-  font: 14px/1.5 "Plex", "IBM Plex Sans", "Noto Sans", system-ui, sans-serif; }
+body { margin: 0; min-height: 100vh; display: grid; place-items: center; background: var(--page);
+  color: var(--ink); font: 14px/1.5 "Plex", "IBM Plex Sans", "Noto Sans", system-ui, sans-serif; }
 main { width: min(400px, calc(100vw - 40px)); margin-bottom: 12vh; }
 svg { display: block; margin-bottom: 28px; }
 h1 { font-size: 1.15rem; font-weight: 600; margin: 0 0 4px; }
@@ -267,8 +272,8 @@ form { display: flex; gap: 8px; }
 input { flex: 1; min-width: 0; padding: 8px 10px; border: 1px solid var(--line); border-radius: 5px;
   background: var(--field); color: inherit; font: inherit; }
 input:focus-visible, button:focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; }
-button { padding: 8px 16px; border: 0; border-radius: 5px; background: var(--accent); color: #fff; font: inherit;
-  font-weight: 500; cursor: pointer; }
+button { padding: 8px 16px; border: 0; border-radius: 5px; background: var(--accent); color: #fff;
+  font: inherit; font-weight: 500; cursor: pointer; }
 code { font: 0.9em "IBM Plex Mono", "Noto Sans Mono", monospace; color: var(--ink); }
 """
 _FORM_POLICY = (

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from audioreason.errors import WorkspaceError
 
-LAB_TOKEN_VARIABLE = "AUDIOREASON_TOKEN"  # the lab's server alone has it; nothing that it starts does
+LAB_TOKEN_VARIABLE = "AUDIOREASON_TOKEN"  # noqa: S105 - a name; only the lab's server has this variable
+ENGINE_KEY_VARIABLE = "AUDIOREASON_ENGINE_KEY"  # what the local engine's clients must send
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -295,11 +296,11 @@ def _close_to_others(file: int | Path, status: os.stat_result) -> None:
     """Take the permissions of group and others from a file of ours (older labs created them with 0644)."""
     if status.st_mode & 0o077 and status.st_uid == os.geteuid():
         with contextlib.suppress(OSError):  # a disk that is mounted read-only
-            os.chmod(file, 0o600)
+            os.chmod(file, 0o600)  # noqa: PTH101 - a path or a descriptor
 
 
 def _create_private(path: Path) -> None:
-    """Create an empty file that only its owner can open, and so lock; one that is there is closed to others."""
+    """Create an empty file that only its owner can open, and so lock; an existing one is closed to others."""
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:

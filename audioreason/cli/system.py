@@ -16,7 +16,7 @@ import typer
 
 from audioreason.cli.output import Json, either, emit_table, remark
 from audioreason.errors import LabError, WorkspaceError
-from audioreason.workspace import LAB_TOKEN_VARIABLE, Workspace, lab_root, write_atomic
+from audioreason.workspace import ENGINE_KEY_VARIABLE, LAB_TOKEN_VARIABLE, Workspace, lab_root, write_atomic
 
 
 def register(app: typer.Typer) -> None:
@@ -42,8 +42,8 @@ def lab(
         str | None,
         typer.Option(
             envvar=LAB_TOKEN_VARIABLE, show_envvar=True,
-            help="The lab's token (default: a new random one). Other users can see a command line: the variable"
-            " keeps it off it.",
+            help="The lab's token (default: a new random one). Other users can see command lines, so prefer"
+            " the variable.",
         ),
     ] = None,
     no_token: Annotated[
@@ -53,14 +53,17 @@ def lab(
     keyfile: Annotated[Path | None, typer.Option(help="Key of the certificate.")] = None,
 ) -> None:  # fmt: skip
     """Open the lab in a browser; it listens on this machine only, and wants its token."""
+    import socket
+
     from audioreason.jobs.local import NO_TELEMETRY
-    from audioreason.jobs.supervise import port_is_free
 
     workspace = Workspace.open()
     loopback = host in ("localhost", "127.0.0.1", "::1")
-    if no_token and not loopback:
-        raise typer.BadParameter(f"Only a lab on 127.0.0.1 can do without a token, not one on {host}.",
-                                 param_hint="--no-token")  # fmt: skip
+    if no_token and (token or not loopback):
+        why = (
+            "A token is given too." if token else f"A lab on {host} needs a token; one on 127.0.0.1 does not."
+        )
+        raise typer.BadParameter(why, param_hint="--no-token")
     if (certfile is None) != (keyfile is None):
         raise typer.BadParameter("Give both --certfile and --keyfile.", param_hint="--certfile")
     for option, file in (("--certfile", certfile), ("--keyfile", keyfile)):
@@ -68,19 +71,19 @@ def lab(
             raise typer.BadParameter(f"There is no file {file}.", param_hint=option)
     if token and not re.fullmatch(r"[!-~]+", token):
         raise typer.BadParameter("Letters, digits and signs of ASCII only, no spaces.", param_hint="--token")
-    if not port_is_free(port, host):
-        raise LabError(f"The lab cannot listen on {host}, port {port}: it is in use, or not of this machine.",
-                       "Choose another with --port.")  # fmt: skip
+    _check_address(host, port)
     shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
     address = f"{'https' if certfile else 'http'}://{f'[{shown}]' if ':' in shown else shown}:{port}/"
     environment = os.environ | {"AUDIOREASON_WORKSPACE": str(workspace.root), **NO_TELEMETRY}
     for name in (LAB_TOKEN_VARIABLE, "AUDIOREASON_NO_TOKEN"):
         environment.pop(name, None)
     if no_token:
-        environment["AUDIOREASON_NO_TOKEN"] = "1"
+        environment["AUDIOREASON_NO_TOKEN"] = "1"  # noqa: S105 - a switch
         link = address
         print(f"The lab: {link}")
-        remark("Without a token every user of this machine can open this lab, read the workspace and start jobs.")
+        remark(
+            "Without a token every user of this machine can open this lab, read the workspace and start jobs."
+        )
     else:
         secret = token or secrets.token_urlsafe(32)
         environment[LAB_TOKEN_VARIABLE] = secret
@@ -88,11 +91,13 @@ def lab(
         print(f"The lab: {address if token else link}")
     if not loopback and certfile is None:
         remark(
-            "This is plain HTTP: who listens on the network between reads everything, the token too. Give --certfile"
-            f" and --keyfile, or leave --host out and run on your own machine: {_tunnel(port)}"
+            "This is plain HTTP: others on the network can read everything, including the token. Give"
+            f" --certfile and --keyfile, or leave --host out and run on your own machine: {_tunnel(port)}"
         )
     elif "SSH_CONNECTION" in os.environ and loopback:
         remark(f"To open it on your own machine, run there: {_tunnel(port)}")
+    if host != shown:
+        remark(f"From other machines: {address.replace(shown, socket.gethostname(), 1)}")
     remark("Ctrl-C ends the lab; jobs continue.")
     if browser:
         environment["AUDIOREASON_OPEN"] = str(_link_file(workspace, link))
@@ -122,6 +127,24 @@ def lab(
     os.execve(sys.executable, command, environment)  # noqa: S606 - no shell is meant
 
 
+def _check_address(host: str, port: int) -> None:
+    """See that the lab can listen there.
+
+    Raises:
+        LabError: if the port is in use, or the address is not of this machine.
+    """
+    import socket
+
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        raise LabError(
+            f"The lab cannot listen on {host}, port {port} ({error.strerror or error}).",
+            "Choose another port with --port, or another address with --host.",
+        ) from error
+
+
 def _names(host: str, further: Sequence[str]) -> list[str]:
     """Every name that a browser may call the lab by: without one of these in `Host`, a request is refused."""
     import socket
@@ -133,7 +156,11 @@ def _names(host: str, further: Sequence[str]) -> list[str]:
         return [*found, host]
     found += [socket.gethostname(), socket.getfqdn()]
     for addresses in psutil.net_if_addrs().values():
-        found += [one.address.partition("%")[0] for one in addresses if one.family in (socket.AF_INET, socket.AF_INET6)]
+        found += [
+            one.address.partition("%")[0]
+            for one in addresses
+            if one.family in (socket.AF_INET, socket.AF_INET6)
+        ]
     return list(dict.fromkeys(found))
 
 
@@ -146,11 +173,13 @@ def _tunnel(port: int) -> str:
 
 
 def _link_file(workspace: Workspace, link: str) -> Path:
-    """A page for the owner alone that leads to the lab: a link with a token would stand on the browser's command
-    line, which every user can see."""
+    """A page that only its owner can read and that leads to the lab.
+
+    A link with the token would be on the browser's command line, which every user can see.
+    """
     path = workspace.root / "open-lab.html"
-    text = f'<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={html.escape(link)}">'
-    write_atomic(path, text)
+    refresh = f'<meta http-equiv="refresh" content="0; url={html.escape(link)}">'
+    write_atomic(path, f'<!doctype html><meta charset="utf-8">{refresh}')
     return path
 
 
@@ -175,20 +204,48 @@ def serve(
     """Serve a local audio model behind an OpenAI-compatible API, on this machine only."""
     from audioreason.engines.launch import pocket_folder
     from audioreason.engines.server import serve as run_server
+    from audioreason.inference.endpoint import (
+        Endpoint,
+        key_environment,
+        remove_endpoint,
+        save_endpoint,
+        server_key,
+    )
     from audioreason.jobs.local import NO_TELEMETRY
+    from audioreason.jobs.supervise import free_port
     from audioreason.workspace import shipped
 
     workspace = Workspace.open()
+    port = port or free_port()
     os.environ.update(NO_TELEMETRY)
-    run_server(
-        model or pocket_folder(),
-        adapter=adapter,
-        quantize=quantize,
-        port=port,
-        name=name,
-        allowed_media=[*(allow or []), workspace.root, shipped()],
-        reasoning_parser=reasoning_parser,
-    )
+    own = f"engine-{port}"
+    key = None
+    if ENGINE_KEY_VARIABLE not in os.environ:
+        key = server_key(workspace, own)
+        os.environ.update(key_environment(key.read_text(encoding="utf-8")))
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+        if key is not None:
+            address = f"http://127.0.0.1:{port}/v1"
+            save_endpoint(workspace, Endpoint(name=own, base_url=address, api_key_file=key), default=False)
+            remark(f"It is the endpoint {own} while it runs. Other programs need its key, which is in {key}.")
+
+    try:
+        run_server(
+            model or pocket_folder(),
+            adapter=adapter,
+            quantize=quantize,
+            port=port,
+            name=name,
+            allowed_media=[*(allow or []), workspace.root, shipped()],
+            reasoning_parser=reasoning_parser,
+            say=say,
+        )
+    finally:
+        if key is not None:
+            remove_endpoint(workspace, own)
+            key.unlink(missing_ok=True)
 
 
 def doctor(json: Json = False) -> None:

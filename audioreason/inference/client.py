@@ -210,7 +210,9 @@ class Client:
             # a redirect could take audio to a server that nobody chose
             async with self._session.request(method, url, data=body, allow_redirects=False) as response:
                 data = await response.read()
-                if self._key and self._key in data:  # a server that sends it back must not bring it into a prediction
+                if (
+                    self._key and self._key in data
+                ):  # a server that sends it back must not bring it into a prediction
                     data = data.replace(self._key, b"***")
                 if response.status != 200:
                     raise fault_from_status(self.endpoint, response.status, response.headers, data)

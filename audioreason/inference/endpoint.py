@@ -1,7 +1,7 @@
 """What an endpoint is (base URL + model + audio transport), how it samples, and where endpoints are stored.
 
-A key is never part of an endpoint: `api_key_env` names the variable that holds it, `api_key_file` the file of a
-server that the lab started. Knows nothing about requests: `client` and `stream` send them.
+A key is never part of an endpoint: `api_key_env` names the variable that holds it, `api_key_file` the file of
+a server that the lab started. Knows nothing about requests: `client` and `stream` send them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pydantic import (
 )
 
 from audioreason.errors import EndpointError, WorkspaceError
-from audioreason.workspace import FileLock, Workspace, write_atomic
+from audioreason.workspace import ENGINE_KEY_VARIABLE, FileLock, Workspace, write_atomic
 
 Transport = Literal["auto", "file", "input_audio"]
 
@@ -54,8 +54,8 @@ class Endpoint(BaseModel):
     a disk, `input_audio` (base64 in the request) otherwise, `auto` to find out once by asking.
 
     `key_address` is the address that the value of `api_key_env` may be sent to. It is set when an endpoint is
-    made; one that is read from `endpoints.json` without it, or has another `base_url` by now, sends no key until
-    `confirm_key` is called. A protected variable (see `is_protected`) is never bound by itself.
+    made; one that is read from `endpoints.json` without it, or has another `base_url` by now, sends no key
+    until `confirm_key` is called. A protected variable (see `is_protected`) is never bound by itself.
 
     Raises:
         EndpointError: if the URL or the name of the key's variable cannot be used.
@@ -127,11 +127,11 @@ class Endpoint(BaseModel):
         return self.key_address == self.base_url
 
     def api_key(self) -> str | None:
-        """The key from its file, the environment or `.streamlit/secrets.toml`; None if this endpoint needs none.
+        """The key from its file, the environment or `.streamlit/secrets.toml`; None if none is needed.
 
         Raises:
-            EndpointError: if a variable is named but is set nowhere or was not confirmed for this address, or the
-                key's file cannot be read.
+            EndpointError: if a variable is named but is set nowhere or was not confirmed for this address, or
+                the key's file cannot be read.
         """
         if self._key is not None:
             return self._key
@@ -169,7 +169,7 @@ class Endpoint(BaseModel):
 
 
 def is_protected(variable: str) -> bool:
-    """Whether a variable holds a credential of another service, by its name: HF_TOKEN, AWS_*, GITHUB_TOKEN and such."""
+    """Whether a variable's name is that of a credential of another service, such as HF_TOKEN or AWS_*."""
     return _PROTECTED.fullmatch(variable) is not None
 
 
@@ -274,7 +274,9 @@ class _Store(BaseModel):
         if not isinstance(value, list):
             return value
         return [
-            {**one, "key_address": one.get("key_address") or ""} if isinstance(one, dict) and one.get("api_key_env") else one
+            {**one, "key_address": one.get("key_address") or ""}
+            if isinstance(one, dict) and one.get("api_key_env")
+            else one
             for one in value
         ]
 
@@ -385,7 +387,7 @@ def _change(workspace: Workspace, change: Callable[[_Store], _Store]) -> None:
 
 
 def server_key(workspace: Workspace, name: str) -> Path:
-    """The file with the random key of the server `name` that the lab starts, written if it is not there (0600).
+    """The file (0600) with the random key of a server that the lab starts, written if it is not there.
 
     Raises:
         WorkspaceError: if it cannot be written.
@@ -394,6 +396,11 @@ def server_key(workspace: Workspace, name: str) -> Path:
     if not path.is_file():
         write_atomic(path, secrets.token_urlsafe(32))
     return path
+
+
+def key_environment(key: str) -> dict[str, str]:
+    """The variables that give the lab's engine and vLLM their key; others could see it on a command line."""
+    return {ENGINE_KEY_VARIABLE: key, "VLLM_API_KEY": key}
 
 
 def _from_key_file(endpoint: Endpoint) -> str:

@@ -176,7 +176,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def without_key(endpoint: Endpoint, text: str) -> str:
-    """`text` with the endpoint's key replaced, as it is and as a URL writes it. Do this before a text is cut."""
+    """`text` with the endpoint's key replaced, as it is and as a URL writes it; to be done before any cut."""
     key = endpoint.api_key()
     if key:
         for form in {key, quote_url(key), quote_url(key, safe=""), quote_plus(key)}:

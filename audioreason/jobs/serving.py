@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import subprocess
 import time
@@ -64,7 +65,7 @@ def serving(workspace: Workspace, config: RestConfig) -> Serve:
 
 @contextlib.contextmanager
 def _vllm(workspace: Workspace, config: RestConfig, folder: Path, name: str) -> Iterator[Endpoint]:
-    from audioreason.inference.endpoint import Endpoint
+    from audioreason.inference.endpoint import Endpoint, key_environment
     from audioreason.jobs.vllm import VllmForm, media_folder, vllm_command
 
     port = free_port()
@@ -73,7 +74,10 @@ def _vllm(workspace: Workspace, config: RestConfig, folder: Path, name: str) -> 
     form = VllmForm(model=str(folder), data_parallel=max(1, config.gpus))
     command = vllm_command(form, name, port, media)
     log.info("%s", " ".join(command))
-    process = subprocess.Popen(tied(command), stdin=subprocess.PIPE, process_group=0)
+    key = secrets.token_urlsafe(32)
+    process = subprocess.Popen(
+        tied(command), stdin=subprocess.PIPE, process_group=0, env=os.environ | key_environment(key)
+    )
     try:
         root = f"http://127.0.0.1:{port}"
         began = time.monotonic()
@@ -86,7 +90,7 @@ def _vllm(workspace: Workspace, config: RestConfig, folder: Path, name: str) -> 
             if time.monotonic() - began > _PATIENCE:
                 raise JobError(f"vLLM did not answer within {_PATIENCE:.0f} s.", "See what it said above.")
             time.sleep(0.5)
-        yield Endpoint(name="vllm", base_url=f"{root}/v1", model=name)
+        yield Endpoint(name="vllm", base_url=f"{root}/v1", model=name).with_key(key)
     finally:
         process.terminate()
         try:

@@ -16,7 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
 from audioreason.errors import JobError
@@ -45,6 +45,7 @@ class Supervisor:
         settled: seconds of health after which failures are counted anew.
         deaf: seconds without an answer after which a server that was healthy is started again.
         stop_seconds: from SIGTERM to SIGKILL.
+        environment: variables of the server alone, such as its key.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Supervisor:
         settled: float = 60.0,
         deaf: float = 180.0,
         stop_seconds: float = 10.0,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._command = list(command)
         self._health = health
@@ -71,6 +73,7 @@ class Supervisor:
         self._settled = settled
         self._deaf = deaf
         self._stop_seconds = stop_seconds
+        self._environment = dict(environment or {})
         self._last: deque[str] = deque(maxlen=12)
         self._pid = 0
 
@@ -115,6 +118,7 @@ class Supervisor:
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
+                env=os.environ | self._environment,
                 process_group=0,  # not the worker's: it is ended alone
             )
         except OSError as error:

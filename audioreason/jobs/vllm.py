@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from audioreason.engines.vllm_arguments import check_arguments
 from audioreason.errors import JobError
 from audioreason.jobs.kinds import Check
 from audioreason.jobs.machine import Gpu, gpus_now
@@ -24,18 +25,6 @@ from audioreason.workspace import Workspace
 
 EXECUTABLE_VARIABLE = "AUDIOREASON_VLLM"
 
-# what the lab decides, or does not allow at all, and why
-_RESERVED = {
-    "--allowed-local-media-path": "the lab sets it: vLLM reads no other folder",
-    "--api-key": "it would stand on a command line and in a file; the server answers this machine only",
-    "--config": "it could set what the lab decides; give its settings as arguments",
-    "--hf-token": "it would stand on a command line and in a file; export HF_TOKEN instead",
-    "--host": "the server answers this machine only",
-    "--port": "choose it by the field of that name",
-    "--served-model-name": "the lab sets it: runs are compared by this name",
-    "--ssl-keyfile-password": "it would stand on a command line and in a file",
-    "--trust-remote-code": "the lab runs no code that comes with a model",
-}
 _OVERHEAD = 3.0  # GiB a GPU for activations, CUDA graphs and the audio tower's work; FACTS: 59.3 loaded on 80
 _GIB = 2**30
 
@@ -110,14 +99,17 @@ class VllmForm(BaseModel):
         json_schema_extra={"advanced": True},
     )  # fmt: skip
 
+    @field_validator("model", "reasoning_parser")
+    @classmethod
+    def _no_option(cls, value: str) -> str:
+        if value.startswith("-"):
+            raise ValueError("a name does not begin with a dash")
+        return value
+
     @field_validator("extra_args")
     @classmethod
     def _not_ours(cls, value: list[str]) -> list[str]:
-        for word in value:
-            name = word.split("=")[0].replace("_", "-")
-            for reserved, why in _RESERVED.items():
-                if len(name) > 3 and reserved.startswith(name):  # vLLM takes abbreviations too
-                    raise ValueError(f"{reserved} is not taken: {why}")
+        check_arguments(value)
         return value
 
 
