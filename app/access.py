@@ -56,7 +56,7 @@ class Access:
             return
         response: Response | None = None
         if refused(scope):
-            response = PlainTextResponse("This lab answers only its own pages.", status_code=403)
+            response = await self._from_file(scope, receive)
         elif self._token is not None:
             response = await self._without_token(scope, receive)
         if response is None:
@@ -68,18 +68,29 @@ class Access:
         else:
             await send({"type": "websocket.close", "code": 1008, "reason": ""})
 
+    async def _from_file(self, scope: Scope, receive: Receive) -> Response:
+        """Refuse a request of another site; the file that `audioreason lab` opens may send the token."""
+        connection = HTTPConnection(scope)
+        file = scope.get("method") == "POST" and connection.headers.get("origin") == "null"
+        if file and _is_form(connection.headers) and self._is_token(await _token_of_form(receive)):
+            return self._move_on(connection, signed=True)
+        return PlainTextResponse("This lab answers only its own pages.", status_code=403)
+
     async def _without_token(self, scope: Scope, receive: Receive) -> Response | None:
         """What is answered instead of the page; None if the request is signed in."""
         connection = HTTPConnection(scope)
         page = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
         if page and _PARAMETER in connection.query_params:
-            signed = self._is_token(connection.query_params[_PARAMETER])
-            return self._move_on(connection, signed)
+            return self._move_on(connection, signed=self._is_token(connection.query_params[_PARAMETER]))
         if self._signed_in(connection):
             return None
         if scope["type"] == "http" and scope["method"] == "POST" and _is_form(connection.headers):
             given = await _token_of_form(receive)
-            return self._move_on(connection, True) if self._is_token(given) else _form(connection, wrong=True)
+            return (
+                self._move_on(connection, signed=True)
+                if self._is_token(given)
+                else _form(connection, wrong=True)
+            )
         if page and "text/html" in connection.headers.get("accept", ""):
             return _form(connection)
         return PlainTextResponse(

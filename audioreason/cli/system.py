@@ -79,16 +79,14 @@ def lab(
         environment.pop(name, None)
     if no_token:
         environment["AUDIOREASON_NO_TOKEN"] = "1"  # noqa: S105 - a switch
-        link = address
-        print(f"The lab: {link}")
+        print(f"The lab: {address}")
         remark(
             "Without a token every user of this machine can open this lab, read the workspace and start jobs."
         )
     else:
         secret = token or secrets.token_urlsafe(32)
         environment[LAB_TOKEN_VARIABLE] = secret
-        link = f"{address}?{urlencode({'token': secret})}"
-        print(f"The lab: {address if token else link}")
+        print(f"The lab: {address}" + ("" if token else f"?{urlencode({'token': secret})}"))
     if not loopback and certfile is None:
         remark(
             "This is plain HTTP: others on the network can read everything, including the token. Give"
@@ -100,7 +98,8 @@ def lab(
         remark(f"From other machines: {address.replace(shown, socket.gethostname(), 1)}")
     remark("Ctrl-C ends the lab; jobs continue.")
     if browser:
-        environment["AUDIOREASON_OPEN"] = str(_link_file(workspace, link))
+        page = _opening_page(workspace, address, environment.get(LAB_TOKEN_VARIABLE, ""))
+        environment["AUDIOREASON_OPEN"] = str(page)
     command = [
         sys.executable,
         "-m",
@@ -172,14 +171,19 @@ def _tunnel(port: int) -> str:
     return f"ssh -L {port}:127.0.0.1:{port} {getpass.getuser()}@{socket.gethostname()}"
 
 
-def _link_file(workspace: Workspace, link: str) -> Path:
-    """A page that only its owner can read and that leads to the lab.
+def _opening_page(workspace: Workspace, address: str, token: str) -> Path:
+    """A page that only its owner can read and that sends the token to the lab.
 
-    A link with the token would be on the browser's command line, which every user can see.
+    A link with the token would be in the browser's history, and on its command line, which others can see.
     """
     path = workspace.root / "open-lab.html"
-    refresh = f'<meta http-equiv="refresh" content="0; url={html.escape(link)}">'
-    write_atomic(path, f'<!doctype html><meta charset="utf-8">{refresh}')
+    form = (
+        f'<form method="post" action="{html.escape(address)}"><input type="hidden" name="token"'
+        f' value="{html.escape(token)}"><button>Open the lab</button></form>'
+    )
+    refresh = f'<meta http-equiv="refresh" content="0; url={html.escape(address)}">'
+    body = f"{form}<script>document.forms[0].submit()</script>" if token else refresh
+    write_atomic(path, f'<!doctype html><meta charset="utf-8"><title>audioreason</title>{body}')
     return path
 
 

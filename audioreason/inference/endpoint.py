@@ -53,9 +53,10 @@ class Endpoint(BaseModel):
     the first one that the server lists. `transport` is how clips travel: `file` when server and lab share
     a disk, `input_audio` (base64 in the request) otherwise, `auto` to find out once by asking.
 
-    `key_address` is the address that the value of `api_key_env` may be sent to. It is set when an endpoint is
-    made; one that is read from `endpoints.json` without it, or has another `base_url` by now, sends no key
-    until `confirm_key` is called. A protected variable (see `is_protected`) is never bound by itself.
+    `key_for` is the variable and the address that were confirmed together. It is set when an endpoint is
+    made. An endpoint that was read from `endpoints.json` without it, or has another variable or `base_url` by
+    now, sends no key until `confirm_key` is called; a protected variable (see `is_protected`) is never sent
+    without that.
 
     Raises:
         EndpointError: if the URL or the name of the key's variable cannot be used.
@@ -68,7 +69,7 @@ class Endpoint(BaseModel):
     model: str = ""
     transport: Transport = "auto"
     api_key_env: str | None = None
-    key_address: str | None = None
+    key_for: str | None = None
     api_key_file: Path | None = None
     _key: str | None = PrivateAttr(default=None)  # of a child process; never written anywhere
 
@@ -90,9 +91,13 @@ class Endpoint(BaseModel):
 
     @model_validator(mode="after")
     def _bind_key(self) -> Endpoint:
-        if self.api_key_env and self.key_address is None and not is_protected(self.api_key_env):
-            self.__dict__["key_address"] = self.base_url
+        if self.api_key_env and self.key_for is None and not is_protected(self.api_key_env):
+            self.__dict__["key_for"] = self._binding
         return self
+
+    @property
+    def _binding(self) -> str:
+        return f"{self.api_key_env} {self.base_url}"
 
     @property
     def host(self) -> str:
@@ -122,9 +127,9 @@ class Endpoint(BaseModel):
         """Whether the key, if there is one, may be sent to the present address."""
         if self.api_key_env is None:
             return True
-        if self.key_address is None:  # named in code, after the endpoint was made
+        if self.key_for is None:  # named in code, after the endpoint was made
             return not is_protected(self.api_key_env)
-        return self.key_address == self.base_url
+        return self.key_for == self._binding
 
     def api_key(self) -> str | None:
         """The key from its file, the environment or `.streamlit/secrets.toml`; None if none is needed.
@@ -154,7 +159,7 @@ class Endpoint(BaseModel):
 
     def confirm_key(self) -> Endpoint:
         """The same endpoint, whose key may be sent to its present address."""
-        return self.model_copy(update={"key_address": self.base_url})
+        return self.model_copy(update={"key_for": self._binding})
 
     def with_key(self, key: str) -> Endpoint:
         """The same endpoint with a key that is held in memory only."""
@@ -270,11 +275,11 @@ class _Store(BaseModel):
     @field_validator("endpoints", mode="before")
     @classmethod
     def _written_without_a_binding(cls, value: object) -> object:
-        """A key that no `key_address` was written for is not confirmed."""
+        """A key for which no `key_for` was written is not confirmed."""
         if not isinstance(value, list):
             return value
         return [
-            {**one, "key_address": one.get("key_address") or ""}
+            {**one, "key_for": one.get("key_for") or ""}
             if isinstance(one, dict) and one.get("api_key_env")
             else one
             for one in value
@@ -310,7 +315,7 @@ def save_endpoint(workspace: Workspace, endpoint: Endpoint, default: bool | None
         WorkspaceError: if the store cannot be read or written.
     """
 
-    if endpoint.api_key_env and endpoint.key_address is None and endpoint.key_confirmed:
+    if endpoint.api_key_env and endpoint.key_for is None and endpoint.key_confirmed:
         endpoint = endpoint.confirm_key()
 
     def change(store: _Store) -> _Store:

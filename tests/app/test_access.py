@@ -149,12 +149,24 @@ def test_the_form_takes_the_token_and_nothing_else() -> None:
     assert "wrong" not in wrong.text.replace('class="wrong"', "").replace("p.wrong", "").replace(
         "--wrong", ""
     )
-    assert browser.post("/", content=b"token=" + b"x" * 100_000,
-                        headers={"content-type": "application/x-www-form-urlencoded"}).status_code == 401  # fmt: skip
+    long = browser.post("/", data={"token": "x" * 100_000})
+    assert long.status_code == 401
     assert browser.post("/errors", json={"token": TOKEN}).status_code == 401
     right = browser.post("/errors?run=a", data={"token": f" {TOKEN} "})
     assert (right.status_code, right.headers["location"]) == (303, "./errors?run=a")
     assert browser.get("/errors").text == "inside /errors"
+
+
+def test_the_file_that_is_opened_sends_the_token_and_no_other_page_can() -> None:
+    from_file = {"origin": "null", "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+    browser = client()
+    found = browser.post("/", data={"token": TOKEN}, headers=from_file)
+    assert found.status_code == 200 and 'content="0; url=./"' in found.text
+    assert browser.get("/").text == "inside /"
+    assert client().post("/", data={"token": "wrong"}, headers=from_file).status_code == 403
+    assert client(None).post("/", data={"token": ""}, headers=from_file).status_code == 403
+    foreign = from_file | {"origin": "http://evil.example"}
+    assert client().post("/", data={"token": TOKEN}, headers=foreign).status_code == 403
 
 
 def test_every_answer_forbids_framing_sniffing_and_foreign_sources() -> None:
