@@ -256,7 +256,8 @@ def _serve_line() -> None:
     line(serve_line(), key="serve_line")
     st.markdown(
         ":small[:gray[The server may read the folder with prepared clips and nothing else. On another "
-        "machine leave that option out: clips then travel inside the requests.]]"
+        "machine leave that option out: clips then travel inside the requests. Without a key in VLLM_API_KEY "
+        "other users of that machine can use the server, too; name that variable for the endpoint.]]"
     )
 
 

@@ -98,7 +98,7 @@ def tab(browser: Browser, lab: Lab | None = None, **options: object) -> Iterator
 def test_the_form_works_without_javascript(browser: Browser, lab: Lab) -> None:
     with tab(browser, java_script_enabled=False) as (context, page):
         page.goto(lab.address("errors"))
-        expect(page.get_by_role("heading", name="This lab wants its token")).to_be_visible()
+        expect(page.get_by_role("heading", name="Enter the token of this lab")).to_be_visible()
         page.get_by_label("Token").fill("wrong")
         page.keyboard.press("Enter")
         expect(page.get_by_role("alert")).to_have_text("That is not the token of this lab.")
