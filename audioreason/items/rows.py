@@ -357,7 +357,8 @@ def _answer(row: Row, plain: Mapping[str, str], value: Any, choices: Sequence[Ch
                 f"Count from 0: the last one is {len(texts) - 1}.",
             )
         return str(texts[int(place)])
-    value = _one_answer(value)
+    if not isinstance(value, str) or value not in texts:
+        value = _one_answer(value)
     if not _given(value):
         raise ItemError("no answer.", "Give a column answer with the right choice's text or letter.")
     text = _text(value)

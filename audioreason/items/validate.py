@@ -103,7 +103,7 @@ def validate(dataset: Dataset, progress: Progress | None = None) -> list[Finding
 
 
 def import_findings(dataset: Dataset) -> list[Finding]:
-    """What a dataset's import said about rows that it left out and clips that are not where the table says."""
+    """What a dataset's import said: rows that were left out, clips that are not where the table says."""
     try:
         lines = (dataset.root / IMPORTED).read_bytes().split(b"\n")
         return [Finding(**orjson.loads(line)) for line in lines if line.strip()]
@@ -271,7 +271,8 @@ def known_clips(dataset: Dataset) -> dict[str, ClipInfo]:
 
 
 def _memory(dataset: Dataset) -> Memory:
-    return memory(dataset.cache / "clip-info.jsonl") if dataset.cache else Memory()
+    # the 2: what the first version remembered did not see that an ogg or mp3 file ends early
+    return memory(dataset.cache / "clip-info-2.jsonl") if dataset.cache else Memory()
 
 
 def _described(path: Path) -> dict[str, Any]:
