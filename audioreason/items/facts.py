@@ -87,7 +87,7 @@ def facts(dataset: Dataset, findings: Sequence[Finding], hidden: Collection[str]
 
 
 def column_of(item: Item, column: str) -> str | None:
-    """An item's value in any column of its table, as text; None if it has none, or one that is no single value.
+    """An item's value in any column of its table, as text; None if it has none or a list.
 
     A column named like one of ours that holds something else is kept as `given_NAME` and found by its name.
     """
@@ -112,7 +112,7 @@ def _kinds(items: Sequence[Item]) -> list[Kinds]:
 
 
 def problems(findings: Sequence[Finding], hidden: Collection[str] = ()) -> list[Problem]:
-    """Findings summed by severity and code, gravest and most first; rows that an import left out by reason too.
+    """Findings summed by severity and code (rows left out by reason too), gravest and most first.
 
     Items whose ids are `hidden` are counted, but none of them is an example.
     """
