@@ -289,7 +289,7 @@ def _report(outcome: ImportReport, json: bool, stopped: bool, verbose: bool) -> 
 
 
 def _findings(findings: Sequence[Finding], json: bool, verbose: bool) -> None:
-    """Print what validation found: a line for each kind with its count and an example, or a line a finding."""
+    """Print what was found: a line for each kind with its count and an example, or one for each finding."""
     from audioreason.items.facts import problems
 
     def table() -> None:

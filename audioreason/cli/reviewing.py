@@ -73,7 +73,8 @@ def errors(
     split = None if split == "full" else split
     outcome = outcome and outcome.replace(" ", "_")  # as the table's heading has it
     listing = outcome is not None or tag is not None or cue is not None or untagged
-    _check_names(catalog, book, run, by, outcome, group, tag, split)
+    named = None if listing and by not in _FILTERED else group
+    _check_names(catalog, book, run, by, outcome, named, tag, split)
     left_out: frozenset[str] = frozenset()
     if without_errata:
         row = next((row for row in records(catalog.runs()) if row["run_id"] == run), None)
@@ -92,6 +93,12 @@ def errors(
             where[by] = (group,)
         elif group is not None:
             where["items"] = items_in_group(catalog, run, by, group)
+            if not where["items"]:
+                groups = sorted(map(str, catalog.accuracy_by(run, by)["group"]))
+                raise RunError(
+                    f"Predictions cannot be listed by {by} {group!r}: no item of {run} has it.",
+                    f"There are: {', '.join(groups[:50])}.",
+                )
         if tag is not None:
             where["only"] = explorer.tagged(book, run, tag)
         if untagged:

@@ -129,7 +129,7 @@ def _no_sound(path: Path, head: bytes) -> ItemError:
 def _is_complete(kind: str, file: FileIO, head: bytes, size: int) -> bool:
     """Whether a file is as long as its container says, where that can be seen without decoding.
 
-    RIFF and AIFF give their length (writers to a pipe leave it unset); the last page of Ogg is marked as such.
+    RIFF and AIFF give their length (writers to a pipe leave it unset); Ogg marks its last page.
     """
     if kind == "ogg":
         file.seek(max(0, size - (1 << 17)))  # a page has at most 65,307 bytes
