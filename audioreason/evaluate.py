@@ -238,10 +238,12 @@ def read_item_ids(text: str) -> tuple[str, ...]:
     if "," in text or not path.is_file():
         return tuple(part.strip() for part in text.split(",") if part.strip())
     try:
-        raw = path.read_text(encoding="utf-8")
-        named = json.loads(raw) if raw.lstrip().startswith("[") else raw.splitlines()
-        if not all(isinstance(one, str) for one in named):
+        read = path.read_bytes()
+        raw = read.decode("utf-16" if read.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+        named = json.loads(raw) if raw.lstrip().startswith("[") else raw.split("\n")
+        if not all(isinstance(one, str | int) for one in named):
             raise ValueError("not a list of texts")
+        named = [str(one) for one in named]
     except (OSError, ValueError) as error:
         raise ItemError(f"{path} cannot be read as item ids ({error}).", "Write one id a line.") from error
     return tuple(one.strip() for one in named if one.strip())
@@ -310,7 +312,7 @@ def _clips(
         if progress.should_stop() or ablation == "text":
             return None
         try:
-            source = dataset.clip(heard(item))
+            source = dataset.clip(heard(item) if ablation == "swap" else item)
             clip = None if source is None else prepare_clip(source, cache)
             control = _CONTROLS.get(ablation or "")
             if clip is None or control is None:

@@ -201,7 +201,8 @@ def clip_path(root: Path, audio_path: str) -> Path | None:
         ItemError: if it leads out of `root` (absolute, `..` or through a link).
     """
     relative = os.path.normpath(audio_path.replace("\\", "/"))
-    if "\0" in audio_path or relative.startswith(("/", "../")) or relative in ("..", "."):
+    outside = relative.startswith(("/", "../")) or re.match("[A-Za-z]:/", relative)  # C:/ is Windows' root
+    if "\0" in audio_path or outside or relative in ("..", "."):
         raise _escape(root, audio_path)
     path = root / relative
     try:
@@ -219,9 +220,12 @@ def clip_path(root: Path, audio_path: str) -> Path | None:
 
 
 def _escape(root: Path, audio_path: str) -> ItemError:
+    plain = audio_path.replace("\\", "/")
+    how = "is absolute, so it leaves" if re.match("/|[A-Za-z]:/", plain) else "leaves"
     return ItemError(
-        f"The clip path {audio_path!r} leaves the dataset {root.name}.",
-        "Put the clip into the dataset's audio folder and give its path relative to the dataset.",
+        f"The clip path {audio_path!r} {how} the dataset {root.name}.",
+        "Put the clip into the dataset's folder and give its path relative to that folder, such as"
+        f" audio/{os.path.basename(plain) or 'clip.wav'}.",  # noqa: PTH119
     )
 
 
