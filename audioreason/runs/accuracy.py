@@ -40,25 +40,21 @@ _WHOLE = (None, "full")
 _RENAMED = ("family", "difficulty")  # columns of ours whose name tables use for other things too
 
 _LEADERBOARD = """
-WITH totals AS (
-    SELECT s.run_no, count(*) AS recorded, count(*) FILTER (s.answered > 0) AS answered,
-           count(*) FILTER (s.answered = 0) AS errors, count(s.strict) AS rated,
-           sum(s.strict) AS strict_sum, sum(s.official) AS official_sum,
-           avg(s.prompt_tokens) AS prompt_tokens, avg(s.completion_tokens) AS completion_tokens,
-           avg(s.seconds) AS seconds
-    FROM item_scores s JOIN items i USING (run_no, item_no)
-    WHERE $split IS NULL OR i.part = $split GROUP BY s.run_no),
-sizes AS (
-    SELECT run_no, count(*) AS items FROM items
-    WHERE $split IS NULL OR part = $split GROUP BY run_no)
+WITH t AS (
+    SELECT run_no, sum(items) AS items, sum(recorded) AS recorded, sum(answered) AS answered,
+           sum(errors) AS errors, sum(rated) AS rated, sum(strict) AS strict, sum(official) AS official,
+           sum(prompt_tokens) / nullif(sum(with_prompt_tokens), 0) AS prompt_tokens,
+           sum(completion_tokens) / nullif(sum(with_completion_tokens), 0) AS completion_tokens,
+           sum(seconds) / nullif(sum(with_seconds), 0) AS seconds
+    FROM totals WHERE $split IS NULL OR part = $split GROUP BY run_no)
 SELECT r.run_id, r.created, r.kind, r.status, r.dataset, r.dataset_hash, r.dataset_size, r.split, r.prompt,
        r.prompt_version, r.model, r.endpoint, r.samples, r.temperature, r.seed, r.ablation, r.scorer,
-       coalesce(z.items, 0)::INTEGER AS n, coalesce(t.recorded, 0)::INTEGER AS recorded,
+       coalesce(t.items, 0)::INTEGER AS n, coalesce(t.recorded, 0)::INTEGER AS recorded,
        coalesce(t.answered, 0)::INTEGER AS answered, coalesce(t.errors, 0)::INTEGER AS errors,
-       coalesce(t.rated, 0)::INTEGER AS rated, t.strict_sum / nullif(t.rated, 0) AS strict,
-       t.official_sum / nullif(t.rated, 0) AS official,
+       coalesce(t.rated, 0)::INTEGER AS rated, t.strict / nullif(t.rated, 0) AS strict,
+       t.official / nullif(t.rated, 0) AS official,
        t.prompt_tokens, t.completion_tokens, t.seconds
-FROM runs r LEFT JOIN totals t USING (run_no) LEFT JOIN sizes z USING (run_no)
+FROM runs r LEFT JOIN t USING (run_no)
 ORDER BY r.created DESC, r.run_id DESC
 """
 

@@ -3,28 +3,37 @@
     predictions.jsonl     one JSON object a line, append-only; the last line may be torn
     predictions.parquet   every (item, sample) once, in the order of the items
 
+Every Parquet file that the lab writes carries a seal: the checksum of all its bytes, and a note if there is
+one, between its last page and its footer, where Parquet allows anything and readers look at nothing.
+
 Both may be there: a finished run whose errors are being retried, or a crash between two steps of
 finishing. What the JSONL says then comes later and supersedes (`supersedes`). Knows nothing about scores.
 """
 
 from __future__ import annotations
 
-import errno
+import functools
+import hashlib
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from audioreason.errors import RunError, WorkspaceError
+from audioreason.errors import RunError
 from audioreason.runs.record import Prediction
+from audioreason.workspace import disk_error
 
 Key = tuple[str, int]
+
+_SEAL = b"audioreason sha256"
+_DIGEST = 32  # bytes of a checksum
+_BLOCK = 1 << 20
 
 # Rows per group: a page of 50 scattered rows reads 50 groups, so they are small (DuckDB reads whole groups);
 # 4,096 is two of DuckDB's vectors, and scanning a small column over 250 groups still costs milliseconds.
@@ -151,8 +160,9 @@ def read_parquet(path: Path, columns: Iterable[str] | None = None) -> Iterator[d
     """The rows of a Parquet file, one at a time, without holding them all; without columns it does not have.
 
     Raises:
-        RunError: if the file is not whole.
+        RunError: if the file is not whole, or has changed since its checksum was written.
     """
+    verify(path)
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(ROW_GROUP, columns=list(columns) if columns else None):
@@ -163,6 +173,104 @@ def read_parquet(path: Path, columns: Iterable[str] | None = None) -> Iterator[d
             f"{path} cannot be read ({why}).",
             "Restore the file from a copy, or delete the run's folder.",
         ) from error
+
+
+class Seal(NamedTuple):
+    """Where the checksum in a Parquet file stands, what it is, and the note before it."""
+
+    place: int
+    checksum: bytes
+    note: bytes
+
+
+def read_seal(path: Path) -> Seal | None:
+    """The seal of a Parquet file; None if it has none, as those of earlier versions and other programs.
+
+    Raises:
+        OSError: if the file cannot be read.
+    """
+    with path.open("rb") as file:
+        return _find_seal(file)
+
+
+def _find_seal(file: BinaryIO) -> Seal | None:
+    size = file.seek(0, os.SEEK_END)
+    footer = _footer(file, size)
+    place = footer - _DIGEST
+    if place < len(_SEAL) + 8:
+        return None
+    file.seek(place - len(_SEAL) - 8)
+    head, length, digest = file.read(len(_SEAL)), file.read(8), file.read(_DIGEST)
+    if head != _SEAL:
+        return None
+    note_size = int.from_bytes(length, "little")
+    start = place - len(_SEAL) - 8 - note_size
+    if start < 4:
+        return Seal(place, b"", b"")  # a length that cannot be: the file has changed
+    file.seek(start)
+    return Seal(place, digest, file.read(note_size))
+
+
+def _footer(file: BinaryIO, size: int) -> int:
+    """Where the footer of a Parquet file begins; 0 if it is none."""
+    if size < 12:
+        return 0
+    file.seek(size - 8)
+    tail = file.read(8)
+    footer = size - 8 - int.from_bytes(tail[:4], "little")
+    return footer if tail[4:] == b"PAR1" and footer > 0 else 0
+
+
+def _digest(file: BinaryIO, place: int) -> bytes:
+    """The checksum of all bytes of a file but those of the checksum at `place`."""
+    found = hashlib.sha256()
+    file.seek(0)
+    left = place
+    while left and (block := file.read(min(left, _BLOCK))):
+        found.update(block)
+        left -= len(block)
+    file.seek(place + _DIGEST)
+    while block := file.read(_BLOCK):
+        found.update(block)
+    return found.digest()
+
+
+def verify(path: Path) -> bool:
+    """Whether a file has a checksum; it is looked at again only after the file has changed.
+
+    Raises:
+        RunError: if the file is not the one that was written.
+    """
+    try:
+        intact = _intact(path, file_stamp(path))
+    except OSError:
+        return False  # whoever reads it says why
+    if intact is False:
+        raise RunError(
+            f"{path} has changed since it was written: its checksum is another.",
+            "Delete it: the lab makes it again from the answers."
+            if path.parent.name == "derived"
+            else "Restore the file from a copy, or delete the run.",
+        )
+    return intact is not None
+
+
+@functools.lru_cache(maxsize=4096)
+def _intact(path: Path, stamp: tuple[int, ...]) -> bool | None:
+    """Whether a file is the one that was written; None if it does not say."""
+    with path.open("rb") as file:
+        seal = _find_seal(file)
+        return None if seal is None else _digest(file, seal.place) == seal.checksum
+
+
+def file_stamp(path: str | os.PathLike[str]) -> tuple[int, int, int, int]:
+    """Inode, times of change and size: equal stamps mean that nobody has written the file meanwhile.
+
+    Raises:
+        OSError: if there is no such file.
+    """
+    status = os.stat(path)  # noqa: PTH116 - ten thousand paths are made of text in no time
+    return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
 
 def stored_keys(folder: Path) -> dict[Key, bool]:
@@ -215,14 +323,21 @@ def write_predictions(path: Path, predictions: Iterable[Prediction]) -> int:
     return write_rows(path, PREDICTIONS, map(flat, predictions))
 
 
-def write_rows(path: Path, schema: pa.Schema, rows: Iterable[dict[str, Any]]) -> int:
+def write_rows(
+    path: Path,
+    schema: pa.Schema,
+    rows: Iterable[dict[str, Any]],
+    note: Callable[[Path], bytes] | None = None,
+) -> int:
     """Write rows as a Parquet file that appears whole or not at all; returns their number.
+
+    `note` makes a note that the file carries (`read_seal`) from the file as it will be without it.
 
     Raises:
         WorkspaceError: if the disk is full or the folder is not writable.
     """
     count = 0
-    with _parquet_target(path, schema) as write:
+    with _parquet_target(path, schema, note) as write:
         batch: list[dict[str, Any]] = []
         for row in rows:
             batch.append(row)
@@ -237,27 +352,44 @@ def write_rows(path: Path, schema: pa.Schema, rows: Iterable[dict[str, Any]]) ->
 
 
 @contextmanager
-def _parquet_target(path: Path, schema: pa.Schema) -> Iterator[Callable[[list[dict[str, Any]]], None]]:
-    """A function that appends a batch of rows; at the end the file is synced and takes its name."""
+def _parquet_target(
+    path: Path, schema: pa.Schema, note: Callable[[Path], bytes] | None
+) -> Iterator[Callable[[list[dict[str, Any]]], None]]:
+    """A function that appends a batch of rows; at the end the file is sealed, synced and takes its name."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with temporary.open("w+b") as file:
             with pq.ParquetWriter(file, schema, compression="zstd") as writer:
                 yield lambda rows: writer.write_table(pa.Table.from_pylist(rows, schema), ROW_GROUP)
+            file.flush()
+            _seal(file, note(temporary) if note else b"")
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise _disk_error(path, error) from error
+        raise disk_error(path, error) from error
     finally:
         with suppress(OSError):  # a folder that cannot be written: what went wrong there is raised already
             temporary.unlink(missing_ok=True)
 
 
+def _seal(file: BinaryIO, note: bytes) -> None:
+    footer = _footer(file, file.seek(0, os.SEEK_END))
+    file.seek(footer)
+    end = file.read()
+    file.seek(footer)
+    file.write(note + _SEAL + len(note).to_bytes(8, "little"))
+    place = file.tell()
+    file.write(bytes(_DIGEST) + end)
+    digest = _digest(file, place)
+    file.seek(place)
+    file.write(digest)
+
+
 def remove_unfinished(folder: Path) -> None:
     """Delete what a writer that died left half-written; only the holder of the run's lock may."""
-    for temporary in folder.glob(".predictions.parquet.*.tmp"):
+    for temporary in folder.glob(".*.tmp"):
         temporary.unlink(missing_ok=True)
 
 
@@ -268,15 +400,6 @@ def _read_again(file: BinaryIO, offset: int) -> Prediction:
             f"{file.name} changed while it was being read.", "Only one process may write a run; try again."
         )
     return prediction
-
-
-def _disk_error(path: Path, error: OSError) -> WorkspaceError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return WorkspaceError(
-            f"The disk that holds {path} is full.",
-            "Free some space and resume; what was written before is intact.",
-        )
-    return WorkspaceError(f"{path} could not be written ({error.strerror or error}).")
 
 
 def first_line(error: BaseException) -> str:
