@@ -154,7 +154,7 @@ def _loop(
             return run_loop(
                 workspace,
                 settings,
-                serve=serving(workspace, settings),
+                serve=serving(workspace, settings, progress),
                 resume=resume,
                 progress=progress,
                 only=only,

@@ -147,15 +147,12 @@ def _plan(spec: TrainSpec, workspace: Workspace, json: bool) -> None:
 def _train(spec: TrainSpec, workspace: Workspace, resume: bool, quiet: bool) -> Trained:
     from audioreason.jobs.kinds.train import data_file, model_folder, recipe
     from audioreason.train.distributed import train_on
-    from audioreason.train.loop import train as run
 
     out = workspace.adapters / spec.name
     arguments = (workspace, model_folder(spec.model), data_file(workspace, spec.data), out, recipe(spec))
     reason = spec.override_reason.strip() or None
     with terminal_progress(quiet) as progress:
-        if spec.gpus > 1:
-            return train_on(spec.gpus, *arguments, resume=resume, override_reason=reason, progress=progress)
-        return run(*arguments, resume=resume, override_reason=reason, progress=progress)
+        return train_on(spec.gpus, *arguments, resume=resume, override_reason=reason, progress=progress)
 
 
 def merge(

@@ -246,7 +246,7 @@ def read_experiment(workspace: Workspace, name: str) -> Experiment:
     folder = experiment_folder(workspace, name)
     path = folder / "config.json"
     try:
-        config = RestConfig.model_validate_json(path.read_bytes())
+        config = RestConfig.model_validate_json(path.read_bytes(), context={"stored": True})
     except FileNotFoundError as error:
         known = [listed.id for listed in list_experiments(workspace)]
         raise RestError(

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from audioreason.engines.gpus import Gpu
 from audioreason.errors import JobError
 from audioreason.inference.endpoint import default_endpoint, load_endpoints
 from audioreason.jobs import actions
 from audioreason.jobs import rows as table
 from audioreason.jobs.kinds.serve import ServeSpec
-from audioreason.jobs.machine import Gpu
 from audioreason.jobs.supervise import answers, free_port
 from audioreason.jobs.vllm import VllmForm, preflight, vllm_command
 from audioreason.jobs.watch import job, tail_log
@@ -84,8 +84,9 @@ def test_a_server_that_crashes_is_started_again_at_the_same_address(workspace: W
     assert load_endpoints(workspace) == (endpoint,)
     names = [phase.name for phase in job(workspace, job_id).phases]
     assert names == [
-        "start", "start server", "wait 1 s to restart", "restart server (1)", "wait 2 s to restart",
-        "restart server (2)", "serving", "wait 4 s to restart", "restart server (3)", "serving",
+        "start", "loading model", "wait 1 s to restart", "loading model (1 restart)", "wait 2 s to restart",
+        "loading model (2 restarts)", "serving", "wait 4 s to restart", "loading model (3 restarts)",
+        "serving",
     ]  # fmt: skip
     assert tail_log(workspace, job_id, search="not enough memory")
 
@@ -96,7 +97,8 @@ def test_a_server_that_never_comes_up_is_given_up_with_its_last_words(
     (fake / "fail").write_text("99")
     job_id = serve(workspace, attempts=2)
     view = until_state(workspace, job_id, "failed")
-    assert "failed 2 times in a row" in view.reason and "not enough memory for one block" in view.reason
+    assert "vLLM ended with status 1 before it could serve fake/model (after 1 restart)" in view.reason
+    assert "ValueError: not enough memory for one block" in view.reason
     assert load_endpoints(workspace) == ()
 
 

@@ -30,7 +30,7 @@ def run(spec: RestConfig, workspace: Workspace, progress: JobProgress) -> dict[s
         found = run_loop(
             workspace,
             config,
-            serve=serving(workspace, config),
+            serve=serving(workspace, config, progress),
             resume=progress.attempt > 1,
             progress=progress,
         )
