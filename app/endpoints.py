@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import streamlit as st
 from pydantic import ValidationError
 
@@ -19,6 +21,7 @@ from audioreason.inference.endpoint import (
     Transport,
     choose_endpoint,
     default_endpoint,
+    is_protected,
     load_endpoints,
     remove_endpoint,
     save_endpoint,
@@ -88,6 +91,39 @@ def _row(endpoint: Endpoint, in_use: bool) -> None:
         model = plain(endpoint.model or "the first model listed")
         clips = f"clips: {_TRANSPORTS[endpoint.transport]}"
         st.markdown(f":small[:gray[{_address(endpoint)} · {model} · {clips}]{place}]")
+        if not endpoint.key_confirmed:
+            _ask_for_key(endpoint)
+
+
+def _ask_for_key(endpoint: Endpoint) -> None:
+    """Ask whether the value of the variable may be sent to the address."""
+    variable, name = endpoint.api_key_env or "", endpoint.name
+    if is_protected(variable):
+        st.markdown(
+            f":orange[{plain(variable)} is a credential of another service. It is sent only if it is named"
+            " on the command line:]"
+        )
+        line(
+            shlex.join(
+                ["audioreason", "endpoints", "add", name, endpoint.base_url, "--key-env", variable]
+                + (["--model", endpoint.model] if endpoint.model else [])
+            ),
+            key=f"key_line_{name}",
+        )
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(
+            f"Send the value of **{plain(variable)}** to **{_address(endpoint)}** with every request?",
+            width="content",
+        )
+        st.space("stretch")
+        if st.button("Send it", key=f"confirm_{name}", type="tertiary"):
+            save_endpoint(session.workspace(), endpoint.confirm_key())
+            st.session_state.pop("asked_key", None)
+            st.rerun()
+        if "asked_key" in st.session_state and st.button("Cancel", key="cancel_key", type="tertiary"):
+            del st.session_state["asked_key"]
+            st.rerun()
 
 
 def _address(endpoint: Endpoint) -> str:
@@ -104,6 +140,10 @@ def add() -> None:
     box = st.expander("Add an endpoint", key="add", icon=":material/add:", on_change="rerun")
     if not box.open:
         return
+    asked: Endpoint | None = st.session_state.get("asked_key")
+    if asked is not None:
+        with box:
+            _ask_for_key(asked)
     with box, st.form("add_endpoint", border=False):
         left, right = st.columns(2)
         name = left.text_input("Name", placeholder="h100")
@@ -129,7 +169,10 @@ def add() -> None:
         except ValidationError as error:
             st.error(plain(str(error.errors(include_url=False, include_input=False)[0]["msg"])))
             return
-        save_endpoint(session.workspace(), endpoint)
+        if endpoint.api_key_env is None:
+            save_endpoint(session.workspace(), endpoint)
+        else:
+            st.session_state["asked_key"] = endpoint
         st.rerun()
 
 

@@ -21,6 +21,9 @@ from urllib.parse import quote
 
 from audioreason.errors import WorkspaceError
 
+LAB_TOKEN_VARIABLE = "AUDIOREASON_TOKEN"  # noqa: S105 - a name; only the lab's server has this variable
+ENGINE_KEY_VARIABLE = "AUDIOREASON_ENGINE_KEY"  # what the local engine's clients must send
+
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -54,7 +57,7 @@ class Workspace:
         """
         root = Path(path or os.environ.get("AUDIOREASON_WORKSPACE") or "workspace").expanduser().resolve()
         try:
-            root.mkdir(parents=True, exist_ok=True)
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise WorkspaceError(
                 f"The workspace {root} cannot be created ({error.strerror}).",
@@ -110,6 +113,11 @@ class Workspace:
         return self.root / "optimize"
 
     @property
+    def keys(self) -> Path:
+        """`keys/NAME`: random keys of the servers that the lab started, for the owner only."""
+        return self.root / "keys"
+
+    @property
     def cache(self) -> Path:
         """`cache/`: prepared clips, spectrograms; may be deleted at any time."""
         return self.root / "cache"
@@ -128,7 +136,9 @@ class Workspace:
         fault: WorkspaceError | None = None
         try:
             try:
-                self.root.mkdir(parents=True, exist_ok=True)
+                self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+                with contextlib.suppress(OSError):  # sqlite says better what is wrong
+                    _create_private(path)
                 connection = _opened(path)
             except sqlite3.OperationalError as error:
                 if (getattr(error, "sqlite_errorcode", 0) & 0xFF) not in _UNWRITABLE:
@@ -222,7 +232,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
             os.fsync(file.fileno())
@@ -265,7 +275,7 @@ class JsonlWriter:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             truncate_torn_tail(path)
-            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise disk_error(path, error) from error
 
@@ -305,7 +315,10 @@ class JsonlWriter:
 
 
 class FileLock:
-    """An advisory `flock` that proves its holder lives; children never inherit it (close-on-exec)."""
+    """An advisory `flock` that proves its holder lives; children never inherit it (close-on-exec).
+
+    The file is for its owner only: whoever can open a file can lock it.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -319,9 +332,10 @@ class FileLock:
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise disk_error(self.path, error) from error
+        _close_to_others(fd, os.fstat(fd))
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -353,6 +367,26 @@ class FileLock:
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def private_files() -> None:
+    """Make every file and folder that this process and its children create readable by their owner only."""
+    os.umask(0o077)
+
+
+def _close_to_others(file: int | Path, status: os.stat_result) -> None:
+    """Take the permissions of group and others from a file of ours (older labs created them with 0644)."""
+    if status.st_mode & 0o077 and status.st_uid == os.geteuid():
+        with contextlib.suppress(OSError):  # a disk that is mounted read-only
+            os.chmod(file, 0o600)  # noqa: PTH101 - a path or a descriptor
+
+
+def _create_private(path: Path) -> None:
+    """Create an empty file that only its owner can open, and so lock; an existing one is closed to others."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        _close_to_others(path, path.stat())  # by its path: closing a file drops sqlite's locks on it
 
 
 def disk_error(path: Path, error: OSError) -> WorkspaceError:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from audioreason.cli.endpoints import confirmed
 from audioreason.cli.options import settings_of
 from audioreason.cli.output import Json, either, emit_json, interval, percent, remark, terminal_progress
 from audioreason.cli.running import print_report
@@ -41,6 +42,7 @@ def endpoint_for(
 
     found = _find_endpoint(workspace, where, earlier)
     if found is not None:
+        found = confirmed(workspace, found)
         yield found.model_copy(update={"model": model}) if model else found
         return
     if model not in (None, pocket_folder().name):

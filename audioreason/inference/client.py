@@ -95,11 +95,13 @@ class Client:
         self.timeouts = timeouts or Timeouts()
         self._session: aiohttp.ClientSession | None = None
         self._asks_for_ids = True
+        self._key = b""
 
     async def __aenter__(self) -> Client:
         headers = {"Content-Type": "application/json", "User-Agent": "audioreason"}
         if key := self.endpoint.api_key():
             headers["Authorization"] = f"Bearer {key}"
+            self._key = key.encode()
         self._session = aiohttp.ClientSession(
             headers=headers,
             timeout=aiohttp.ClientTimeout(
@@ -208,6 +210,10 @@ class Client:
             # a redirect could take audio to a server that nobody chose
             async with self._session.request(method, url, data=body, allow_redirects=False) as response:
                 data = await response.read()
+                if (
+                    self._key and self._key in data
+                ):  # a server that sends it back must not bring it into a prediction
+                    data = data.replace(self._key, b"***")
                 if response.status != 200:
                     raise fault_from_status(self.endpoint, response.status, response.headers, data)
                 return data
@@ -243,7 +249,7 @@ def _json(endpoint: Endpoint, data: bytes) -> Any:
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        start = quote(endpoint, data[:80].decode("utf-8", "replace"))
+        start = quote(endpoint, data, characters=80)
         raise BadAnswer(
             f"{endpoint.name} ({endpoint.base_url}) answered with something that is not JSON{start}.",
             "Is there a proxy in between?",

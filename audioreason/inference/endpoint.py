@@ -1,7 +1,7 @@
 """What an endpoint is (base URL + model + audio transport), how it samples, and where endpoints are stored.
 
-A key is never part of an endpoint: `api_key_env` names the variable that holds it. Knows nothing about
-requests: `client` and `stream` send them.
+A key is never part of an endpoint: `api_key_env` names the variable that holds it, `api_key_file` the file of
+a server that the lab started. Knows nothing about requests: `client` and `stream` send them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import ipaddress
 import json
 import os
 import re
+import secrets
 import time
 import tomllib
 from collections.abc import Callable
@@ -21,19 +22,28 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
     model_serializer,
+    model_validator,
 )
 
 from audioreason.errors import EndpointError, WorkspaceError
-from audioreason.workspace import FileLock, Workspace, write_atomic
+from audioreason.workspace import ENGINE_KEY_VARIABLE, FileLock, Workspace, write_atomic
 
 Transport = Literal["auto", "file", "input_audio"]
 
 _STORE = "endpoints.json"
 _LOCK_SECONDS = 5.0
+
+# Credentials of other services. They are sent to an endpoint only if they were named on the command line.
+_PROTECTED = re.compile(
+    r"(HF|HUGGING_?FACE(_HUB)?|AWS|AMAZON|GOOGLE|GCP|GCLOUD|CLOUDSDK|AZURE|OCI|GITHUB|GH|GITLAB|CI_JOB|SSH|KUBE|DOCKER"
+    r"|NPM|PYPI|TWINE|KAGGLE|WANDB)_\w*|AUDIOREASON_TOKEN",
+    re.IGNORECASE,
+)
 
 
 class Endpoint(BaseModel):
@@ -42,6 +52,11 @@ class Endpoint(BaseModel):
     `base_url` is normalised: `127.0.0.1:8000` becomes `http://127.0.0.1:8000/v1`. An empty `model` means
     the first one that the server lists. `transport` is how clips travel: `file` when server and lab share
     a disk, `input_audio` (base64 in the request) otherwise, `auto` to find out once by asking.
+
+    `key_for` is the variable and the address that were confirmed together. It is set when an endpoint is
+    made. An endpoint that was read from `endpoints.json` without it, or has another variable or `base_url` by
+    now, sends no key until `confirm_key` is called; a protected variable (see `is_protected`) is never sent
+    without that.
 
     Raises:
         EndpointError: if the URL or the name of the key's variable cannot be used.
@@ -54,6 +69,9 @@ class Endpoint(BaseModel):
     model: str = ""
     transport: Transport = "auto"
     api_key_env: str | None = None
+    key_for: str | None = None
+    api_key_file: Path | None = None
+    _key: str | None = PrivateAttr(default=None)  # of a child process; never written anywhere
 
     @field_validator("base_url")
     @classmethod
@@ -70,6 +88,16 @@ class Endpoint(BaseModel):
                 "Export it, for example as MY_SERVER_KEY, and write MY_SERVER_KEY here.",
             )
         return value or None
+
+    @model_validator(mode="after")
+    def _bind_key(self) -> Endpoint:
+        if self.api_key_env and self.key_for is None and not is_protected(self.api_key_env):
+            self.__dict__["key_for"] = self._binding
+        return self
+
+    @property
+    def _binding(self) -> str:
+        return f"{self.api_key_env} {self.base_url}"
 
     @property
     def host(self) -> str:
@@ -94,14 +122,33 @@ class Endpoint(BaseModel):
         """The server's address without `/v1`, where `/health` and `/metrics` are."""
         return self.base_url.removesuffix("/v1")
 
+    @property
+    def key_confirmed(self) -> bool:
+        """Whether the key, if there is one, may be sent to the present address."""
+        if self.api_key_env is None:
+            return True
+        if self.key_for is None:  # named in code, after the endpoint was made
+            return not is_protected(self.api_key_env)
+        return self.key_for == self._binding
+
     def api_key(self) -> str | None:
-        """The key from the environment or `.streamlit/secrets.toml`; None if this endpoint needs none.
+        """The key from its file, the environment or `.streamlit/secrets.toml`; None if none is needed.
 
         Raises:
-            EndpointError: if a variable is named but is set nowhere.
+            EndpointError: if a variable is named but is set nowhere or was not confirmed for this address, or
+                the key's file cannot be read.
         """
+        if self._key is not None:
+            return self._key
+        if self.api_key_file is not None and self.local:
+            return _from_key_file(self)
         if self.api_key_env is None:
             return None
+        if not self.key_confirmed:
+            raise EndpointError(
+                f"The key in {self.api_key_env} was not sent: it has not been confirmed for {self.base_url}.",
+                f"If it belongs there: audioreason endpoints confirm {self.name} {self.api_key_env}",
+            )
         value = os.environ.get(self.api_key_env) or _from_secrets_file(self.api_key_env)
         if not value:
             raise EndpointError(
@@ -110,10 +157,25 @@ class Endpoint(BaseModel):
             )
         return value
 
+    def confirm_key(self) -> Endpoint:
+        """The same endpoint, whose key may be sent to its present address."""
+        return self.model_copy(update={"key_for": self._binding})
+
+    def with_key(self, key: str) -> Endpoint:
+        """The same endpoint with a key that is held in memory only."""
+        copy = self.model_copy()
+        copy._key = key
+        return copy
+
     def describe(self) -> str:
         """One phrase for people: the model and where it is."""
         place = "on this machine" if self.local else f"at {self.host}, not on this machine"
         return f"{self.model or 'the first model'} {place} ({self.base_url})"
+
+
+def is_protected(variable: str) -> bool:
+    """Whether a variable's name is that of a credential of another service, such as HF_TOKEN or AWS_*."""
+    return _PROTECTED.fullmatch(variable) is not None
 
 
 class Sampling(BaseModel):
@@ -210,6 +272,19 @@ class _Store(BaseModel):
     default: str | None = None
     endpoints: tuple[Endpoint, ...] = ()
 
+    @field_validator("endpoints", mode="before")
+    @classmethod
+    def _written_without_a_binding(cls, value: object) -> object:
+        """A key for which no `key_for` was written is not confirmed."""
+        if not isinstance(value, list):
+            return value
+        return [
+            {**one, "key_for": one.get("key_for") or ""}
+            if isinstance(one, dict) and one.get("api_key_env")
+            else one
+            for one in value
+        ]
+
 
 def load_endpoints(workspace: Workspace) -> tuple[Endpoint, ...]:
     """The endpoints saved in this workspace, in the order they were added.
@@ -239,6 +314,9 @@ def save_endpoint(workspace: Workspace, endpoint: Endpoint, default: bool | None
     Raises:
         WorkspaceError: if the store cannot be read or written.
     """
+
+    if endpoint.api_key_env and endpoint.key_for is None and endpoint.key_confirmed:
+        endpoint = endpoint.confirm_key()
 
     def change(store: _Store) -> _Store:
         names = [other.name for other in store.endpoints]
@@ -311,6 +389,35 @@ def _change(workspace: Workspace, change: Callable[[_Store], _Store]) -> None:
         write_atomic(workspace.root / _STORE, json.dumps(store.model_dump(mode="json"), indent=2) + "\n")
     finally:
         lock.release()
+
+
+def server_key(workspace: Workspace, name: str) -> Path:
+    """The file (0600) with the random key of a server that the lab starts, written if it is not there.
+
+    Raises:
+        WorkspaceError: if it cannot be written.
+    """
+    path = workspace.keys / name
+    if not path.is_file():
+        write_atomic(path, secrets.token_urlsafe(32))
+    return path
+
+
+def key_environment(key: str) -> dict[str, str]:
+    """The variables that give the lab's engine and vLLM their key; others could see it on a command line."""
+    return {ENGINE_KEY_VARIABLE: key, "VLLM_API_KEY": key}
+
+
+def _from_key_file(endpoint: Endpoint) -> str:
+    assert endpoint.api_key_file is not None
+    try:
+        return endpoint.api_key_file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise EndpointError(
+            f"The key of the endpoint {endpoint.name} cannot be read: {endpoint.api_key_file}"
+            f" ({error.strerror or error}).",
+            "Start its server again; it writes a new one.",
+        ) from error
 
 
 def _from_secrets_file(name: str) -> str | None:

@@ -23,11 +23,14 @@ import json
 import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
+from urllib.parse import quote as quote_url
+from urllib.parse import quote_plus
 
 from audioreason.errors import EndpointError
 from audioreason.inference.endpoint import Endpoint
 
 _QUOTED_CHARACTERS = 300
+_READ_CHARACTERS = 10_000  # of a text that is quoted, before its spaces are made one
 _LONGEST_WAIT = 120.0  # seconds: a server that asks for an hour is asked again after two minutes
 
 
@@ -143,7 +146,7 @@ def fault_from_status(endpoint: Endpoint, status: int, headers: Mapping[str, str
             f"{where} gave up waiting (HTTP {status}){said}.", "Lower the concurrency.", status, wait
         )
     if 300 <= status < 400:
-        target = headers.get("Location", "another address")
+        target = without_key(endpoint, headers.get("Location", "another address"))
         return BadRequest(
             f"{where} has moved to {target}; audio does not follow by itself.", "Change the URL.", status
         )
@@ -172,15 +175,22 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return min(max(0.0, seconds), _LONGEST_WAIT)
 
 
-def quote(endpoint: Endpoint, body: bytes | str | Mapping[str, Any]) -> str:
-    """`: "what the server said"`, shortened, on one line and without our key; empty if it said nothing."""
-    text = _said(body)
-    text = " ".join(text.split())
-    key = endpoint.api_key() if endpoint.api_key_env else None
+def without_key(endpoint: Endpoint, text: str) -> str:
+    """`text` with the endpoint's key replaced, as it is and as a URL writes it; to be done before any cut."""
+    key = endpoint.api_key()
     if key:
-        text = text.replace(key, "***")
-    if len(text) > _QUOTED_CHARACTERS:
-        text = text[:_QUOTED_CHARACTERS] + " ..."
+        for form in {key, quote_url(key), quote_url(key, safe=""), quote_plus(key)}:
+            text = text.replace(form, "***")
+    return text
+
+
+def quote(
+    endpoint: Endpoint, body: bytes | str | Mapping[str, Any], characters: int = _QUOTED_CHARACTERS
+) -> str:
+    """`: "what the server said"`, shortened, on one line and without our key; empty if it said nothing."""
+    text = " ".join(without_key(endpoint, _said(body))[:_READ_CHARACTERS].split())
+    if len(text) > characters:
+        text = text[:characters] + " ..."
     text = text.rstrip(".")
     return f': "{text}"' if text else ""
 

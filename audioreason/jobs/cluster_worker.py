@@ -11,13 +11,14 @@ import sys
 import time
 from pathlib import Path
 
-from audioreason.workspace import FileLock, Workspace
+from audioreason.workspace import FileLock, Workspace, private_files
 
 _LOCK_SECONDS = 30.0  # an attempt whose node was lost may take a moment to go
 
 
 def main(arguments: list[str]) -> int:
     """Run one attempt; 0 if it came to an end of its own, 1 if the work failed, more if it was not wanted."""
+    private_files()
     folder = Path(arguments[0]).resolve()
     if not folder.is_dir():
         sys.stderr.write(f"There is no folder {folder} on this node: it must see the workspace.\n")

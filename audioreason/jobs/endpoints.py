@@ -34,7 +34,10 @@ def named_endpoint(workspace: Workspace, name: str, model: str) -> Endpoint | No
     if name == DEFAULT_ENDPOINT:
         found = default_endpoint(workspace)
     elif "://" in name:
-        found = Endpoint(name=model or "endpoint", base_url=name, model=model)
+        given = Endpoint(name=model or "endpoint", base_url=name, model=model)
+        # a saved one of this address knows its key
+        saved = (one for one in load_endpoints(workspace) if one.base_url == given.base_url)
+        found = next(saved, given)
     else:
         known = {endpoint.name: endpoint for endpoint in load_endpoints(workspace)}
         if name not in known:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import secrets
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -42,10 +43,10 @@ def serving(workspace: Workspace, config: RestConfig, progress: Progress | None 
     """
 
     def serve(folder: Path, adapter: Path | None, name: str) -> AbstractContextManager[Endpoint]:
-        from audioreason.inference.endpoint import Endpoint
+        from audioreason.inference.endpoint import Endpoint, key_environment
         from audioreason.rest.phases import Interrupted
 
-        port = free_port()
+        port, key = free_port(), secrets.token_urlsafe(32)
         if config.engine == "vllm":
             if adapter is not None:
                 raise JobError(
@@ -65,8 +66,9 @@ def serving(workspace: Workspace, config: RestConfig, progress: Progress | None 
             settled=math.inf,
             insist=False,
             before=before,
+            environment=key_environment(key),
         )
-        return BackgroundServer(supervisor, endpoint, progress or Quiet(), Interrupted)
+        return BackgroundServer(supervisor, endpoint.with_key(key), progress or Quiet(), Interrupted)
 
     return serve
 

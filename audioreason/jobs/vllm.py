@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from audioreason.engines.gpus import Gpu, gpus_now, own_gpus, wait_for_memory
 from audioreason.engines.vllm import VllmSettings
@@ -40,6 +40,13 @@ class _Served(BaseModel):
         default=0, ge=0, le=65_535, title="Port", description="0 takes a free one.",
         json_schema_extra={"advanced": True},
     )  # fmt: skip
+
+    @field_validator("model")
+    @classmethod
+    def _no_option(cls, value: str) -> str:
+        if value.startswith("-"):
+            raise ValueError("a name does not begin with a dash")
+        return value
 
 
 class VllmForm(VllmSettings, _Served):  # pydantic takes the last base's fields first

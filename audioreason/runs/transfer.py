@@ -307,11 +307,8 @@ def _refuse_other(file: Path, rows: Sequence[Any]) -> None:
     training = (
         "conversations" in first or "messages" in first or {"sound", "question", "answer"} <= set(first)
     )
-    if (
-        (training
-        and not _first(first, (*_ANSWERS[:-1], *_CANDIDATES)))
-        or ("audio_dir" in first
-        and "answer" in first)
+    if (training and not _first(first, (*_ANSWERS[:-1], *_CANDIDATES))) or (
+        "audio_dir" in first and "answer" in first
     ):
         raise RunError(
             f"{file} is a training set ({counted(len(rows), 'example')} with {', '.join(list(first)[:8])}),"

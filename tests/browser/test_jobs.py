@@ -46,7 +46,7 @@ def test_a_job_goes_on_when_its_page_is_closed(page: Page, lab: Lab, browser: Br
     expect(page.get_by_text("of 12").first).to_be_visible(timeout=20_000)
     page.close()
     assert wait_until_over(lab.workspace, job_id, 60)
-    for tab in opened(browser, "dark"):
+    for tab in opened(browser, "dark", lab.url):
         tab.goto(lab.address("jobs", job=job_id), wait_until="domcontentloaded")
         expect(tab.get_by_text("Finished after")).to_be_visible(timeout=20_000)
         expect(tab.get_by_text("12 answered")).to_be_visible()

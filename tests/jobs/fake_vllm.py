@@ -38,6 +38,8 @@ def main() -> None:
     count = len((HOME / "starts").read_text().splitlines())
     print(f"INFO 11-23 02:00:00 [api_server.py:1] starting, life {count}", flush=True)
     print(f"WARNING 11-23 02:00:00 [api_server.py:2] key {os.environ.get('OPENAI_API_KEY')}", flush=True)
+    print(f"INFO 11-23 02:00:00 [api_server.py:3] own key {os.environ.get('VLLM_API_KEY')}", flush=True)
+    (HOME / "key").write_text(os.environ.get("VLLM_API_KEY", ""))
     fail = HOME / "fail"
     if fail.exists() and count <= int(fail.read_text()):
         print("ValueError: not enough memory for one block", flush=True)
