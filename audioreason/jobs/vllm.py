@@ -43,7 +43,7 @@ class _Served(BaseModel):
 
     @field_validator("model")
     @classmethod
-    def _no_option(cls, value: str) -> str:
+    def _model_is_no_option(cls, value: str) -> str:
         if value.startswith("-"):
             raise ValueError("a name does not begin with a dash")
         return value
