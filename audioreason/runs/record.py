@@ -23,7 +23,7 @@ from audioreason import __version__
 from audioreason.errors import RunError
 from audioreason.inference.endpoint import Endpoint, Sampling
 from audioreason.items import Dataset
-from audioreason.prompts import Prompt
+from audioreason.prompts import Prompt, revealed
 from audioreason.workspace import FileLock, Workspace, lab_root
 
 Kind = Literal["eval", "playground", "import", "candidates"]
@@ -67,6 +67,7 @@ class PromptRef(BaseModel):
     system: str
     user: str
     sections: tuple[str, ...] = ()
+    reveals: tuple[str, ...] = ()  # what it tells the model about the benchmark: category, subcategory
 
 
 class EndpointRef(BaseModel):
@@ -163,6 +164,7 @@ def prompt_ref(prompt: Prompt) -> PromptRef:
         system=prompt.system,
         user=prompt.user,
         sections=prompt.sections,
+        reveals=revealed(prompt),
     )
 
 
