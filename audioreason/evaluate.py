@@ -28,7 +28,7 @@ from audioreason.items.controls import Control, control_clip
 from audioreason.items.splits import split_items, split_of
 from audioreason.items.variants import Ablation, heard, reordered, swapped
 from audioreason.progress import Progress, Quiet
-from audioreason.prompts import Prompt, Rendered, render
+from audioreason.prompts import Prompt, Rendered
 from audioreason.runs import (
     Prediction,
     RunRecord,
@@ -46,6 +46,7 @@ from audioreason.runs import (
     score_run,
 )
 from audioreason.runs.record import Kind
+from audioreason.runs.rendering import render_for
 from audioreason.workspace import Workspace
 
 _CONTROLS: Mapping[str, Control] = {"silence": "silence", "noise": "noise"}
@@ -260,17 +261,6 @@ def check_free(workspace: Workspace, run_id: str) -> None:
             f"There is a run {run_id} already.",
             "Continue it with --resume, or choose another id with --run-id.",
         )
-
-
-def render_for(prompt: Prompt, item: Item) -> Rendered:
-    """What `prompt` says about `item`: the one place where an item's fields become template variables.
-
-    Raises:
-        PromptError: if the prompt cannot be rendered for it.
-    """
-    return render(
-        prompt, question=item.question, choices=item.choices, language=item.language, modality=item.modality
-    )
 
 
 def _ready(endpoint: Endpoint, clips: Path, hears: bool) -> Endpoint:

@@ -125,7 +125,7 @@ def evaluate(
     from audioreason.evaluate import check_free, choose_items, evaluate_orders
     from audioreason.evaluate import evaluate as run_evaluation
     from audioreason.items import load_dataset
-    from audioreason.prompts import load_prompt
+    from audioreason.prompts import load_prompt, remarks
     from audioreason.runs import load_record, score_report
 
     workspace = Workspace.open()
@@ -138,6 +138,8 @@ def evaluate(
         template = _prompt_of(stored.prompt)
     else:
         template = load_prompt(prompt, [workspace.prompts])
+    for said in remarks(template):
+        remark(f"! {said}")
     sampling = _sampling(given)
     _check_groups(context, sampling, stored)
     data = load_dataset(workspace, given["dataset"])

@@ -365,14 +365,25 @@ def remove_endpoint(workspace: Workspace, name: str) -> None:
 def _read(workspace: Workspace) -> _Store:
     path = workspace.root / _STORE
     try:
-        return _Store.model_validate_json(path.read_bytes())
+        return _Store.model_validate_json(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
     except FileNotFoundError:
         return _Store()
     except (OSError, ValidationError, EndpointError) as error:
         raise WorkspaceError(
-            f"{path} cannot be read ({type(error).__name__}).",
-            "Correct it by hand, or move it away and start anew.",
+            f"{path} cannot be read: {_reason(error)}.",
+            "Correct it by hand, or move it away and add the endpoints again.",
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Why a settings file cannot be read: the place and what is wrong there."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False)[0]
+        message = str(first["msg"]).removeprefix("Value error, ").removeprefix("Invalid JSON: ")
+        if first["type"] == "extra_forbidden":
+            message = "there is no such field"
+        return ": ".join(part for part in (".".join(map(str, first["loc"])), message) if part).rstrip(".")
+    return str(getattr(error, "strerror", None) or error).rstrip(".")
 
 
 def _change(workspace: Workspace, change: Callable[[_Store], _Store]) -> None:
@@ -426,11 +437,9 @@ def _from_secrets_file(name: str) -> str | None:
         path = folder / ".streamlit" / "secrets.toml"
         if path.is_file():
             try:
-                value = tomllib.loads(path.read_text(encoding="utf-8")).get(name)
-            except (OSError, tomllib.TOMLDecodeError) as error:
-                raise EndpointError(
-                    f"{path} cannot be read ({type(error).__name__}).", "Correct it."
-                ) from error
+                value = tomllib.loads(path.read_text(encoding="utf-8-sig")).get(name)
+            except (OSError, ValueError) as error:
+                raise EndpointError(f"{path} cannot be read: {_reason(error)}.", "Correct it.") from error
             if isinstance(value, str):
                 return value
     return None

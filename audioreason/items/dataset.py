@@ -26,6 +26,7 @@ from audioreason.items.hashes import clip_hashes
 from audioreason.items.schema import DatasetInfo, Item
 from audioreason.workspace import Workspace, shipped, write_atomic
 
+_BOM = b"\xef\xbb\xbf"  # what some editors put before UTF-8
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -231,7 +232,7 @@ def _escape(root: Path, audio_path: str) -> ItemError:
 
 def _parse(file: Path, raw: bytes) -> tuple[Item, ...]:
     items = []
-    for number, line in enumerate(raw.split(b"\n"), 1):
+    for number, line in enumerate(raw.removeprefix(_BOM).split(b"\n"), 1):
         if not line.strip():
             continue
         try:
@@ -337,7 +338,7 @@ def read_info(root: Path) -> DatasetInfo:
     """
     file = root / "dataset.json"
     try:
-        return DatasetInfo.model_validate_json(file.read_bytes())
+        return DatasetInfo.model_validate_json(file.read_bytes().removeprefix(_BOM))
     except OSError as error:
         raise ItemError(
             f"{file} cannot be read ({error.strerror or error}).", "Import the dataset again."

@@ -24,7 +24,7 @@ from audioreason import __version__
 from audioreason.errors import RunError
 from audioreason.inference.endpoint import Endpoint, Sampling
 from audioreason.items import Dataset
-from audioreason.prompts import Prompt
+from audioreason.prompts import Prompt, revealed
 from audioreason.workspace import FileLock, Workspace, lab_root
 
 Kind = Literal["eval", "playground", "import", "candidates"]
@@ -68,6 +68,7 @@ class PromptRef(BaseModel):
     system: str
     user: str
     sections: tuple[str, ...] = ()
+    reveals: tuple[str, ...] = ()  # what it tells the model about the benchmark: category, subcategory
 
 
 class EndpointRef(BaseModel):
@@ -164,6 +165,7 @@ def prompt_ref(prompt: Prompt) -> PromptRef:
         system=prompt.system,
         user=prompt.user,
         sections=prompt.sections,
+        reveals=revealed(prompt),
     )
 
 

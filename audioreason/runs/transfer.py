@@ -133,13 +133,14 @@ def import_predictions(
     return ImportOutcome(record.run_id, len(predictions), unknown, missing, duplicates, remarks)
 
 
-def export_run(workspace: Workspace, run_id: str, format: str, path: Path) -> int:
+def export_run(workspace: Workspace, run_id: str, format: str, path: Path, *, excel: bool = False) -> int:
     """Write a run's predictions to `path`; returns how many.
 
     `mmar`: the challenge's JSONL, one line per item (its first sample, left out after a server error) with
     the text that the official rule is applied to. `inspect`: a log for `inspect view`. `csv` and `parquet`:
     every prediction with its scores; CSV cells that a spreadsheet would run as a formula get a leading
-    apostrophe.
+    apostrophe. With `excel`, CSV begins with a byte order mark (BOM): without it Excel takes UTF-8 for
+    another encoding.
 
     Raises:
         RunError: if the run is unknown or the format is.
@@ -164,7 +165,7 @@ def export_run(workspace: Workspace, run_id: str, format: str, path: Path) -> in
     if format == "parquet":
         return write_rows(path, _EXPORT, rows)
     text, count = _csv(rows)
-    write_atomic(path, text)
+    write_atomic(path, ("\ufeff" if excel else "") + text)
     return count
 
 

@@ -20,7 +20,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from audioreason.engines.features import audio_token_count, frame_count
 from audioreason.engines.tokens import ChatTokenizer, Turn
 from audioreason.errors import GuardError, ItemError
-from audioreason.evaluate import render_for
 from audioreason.items import Dataset, load_dataset
 from audioreason.items.clips import read_clip
 from audioreason.items.guard import GuardReport, benchmark_note, check_training
@@ -28,6 +27,7 @@ from audioreason.items.rows import read_table
 from audioreason.items.schema import Item
 from audioreason.progress import Progress, Quiet
 from audioreason.prompts import Prompt
+from audioreason.runs.rendering import render_for
 from audioreason.workspace import Workspace, write_atomic
 
 _POOL = 32  # steps whose rows are sorted by length together
