@@ -23,11 +23,11 @@ from audioreason.items import Item
 from audioreason.runs.record import Prediction, RunRecord, load_record, read_record, run_folder
 from audioreason.runs.snapshot import read_items
 from audioreason.runs.storage import (
+    Stamp,
     file_stamp,
     flat,
     merged_predictions,
     read_parquet,
-    read_seal,
     verify,
     write_rows,
 )
@@ -152,18 +152,19 @@ def _totals(folder: Path, scores: Path) -> bytes:
         return b""
 
 
-def read_totals(scores: Path) -> list[list[Any]]:
+def read_totals(scores: str | Path, stamp: Stamp | None = None) -> list[list[Any]]:
     """A scored run's totals (the columns of `tables.TOTALS` without the run's number), [] if none were kept.
+
+    `stamp` is the `file_stamp` of the scores, if that is known.
 
     Raises:
         RunError: if the file of scores has changed since it was written.
     """
-    verify(scores)
+    seal = verify(scores, stamp)
     try:
-        seal = read_seal(scores)
         totals = orjson.loads(seal.note)["totals"] if seal else []
         return list(totals) if all(len(row) == len(TOTALS) - 1 for row in totals) else []
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return []
 
 

@@ -8,6 +8,7 @@ and keeps no other out. Knows nothing about queries.
 
 from __future__ import annotations
 
+import gc
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,7 +28,7 @@ from audioreason.runs.derive import read_totals, score_elsewhere, score_run, sco
 from audioreason.runs.live import LiveRun
 from audioreason.runs.record import RunRecord, read_record, run_folders, run_status
 from audioreason.runs.scratch import read_generations, scratch_files
-from audioreason.runs.storage import file_stamp, first_line, verify
+from audioreason.runs.storage import Stamp, file_stamp, first_line, verify
 from audioreason.workspace import Workspace
 
 _SECONDS_A_PREDICTION = 1e-4  # what scoring one takes, generously; measured 0.06 ms on real MMAR traces
@@ -36,8 +37,6 @@ _SMALL = 1 << 20  # bytes of a file whose checksum is looked at for a list; larg
 _INDEX_SECONDS = 5.0  # the index is written this often at most; what it lacks is read again
 _NOTHING = (0, 0, 0, 0)
 _FOLDER = tables.RUNS.get_field_index("folder") - 1  # in a row without the run's number
-
-Stamp = tuple[int, int, int, int]
 
 
 class Footprint(NamedTuple):
@@ -70,6 +69,7 @@ class _Run:
     footprint: Footprint
     row: list[Any] | None = None  # what is in the table `runs`, without the number; None: nothing is
     totals: list[list[Any]] = field(default_factory=list)  # what is in the table `totals`, the same way
+    listed: bool = False  # the run is in the tables
     loaded: bool = False  # its items and predictions are in the tables
     live: LiveRun | None = None
     record: RunRecord | None = None  # of a run that is not finished
@@ -122,6 +122,15 @@ class Loader:
 
     def refresh(self, cursor: duckdb.DuckDBPyConnection, budget: float | None) -> None:
         """Bring the tables up to date; spends about `budget` seconds on scoring, None: whatever it takes."""
+        collecting = gc.isenabled()
+        gc.disable()  # what is known of ten thousand runs stays: looking for garbage in it takes half the time
+        try:
+            self._refresh(cursor, budget)
+        finally:
+            if collecting:
+                gc.enable()
+
+    def _refresh(self, cursor: duckdb.DuckDBPyConnection, budget: float | None) -> None:
         deadline = None if budget is None else time.monotonic() + budget
         stored = {} if self._runs else index.read(self._workspace)
         folders = dict(run_folders(self._workspace))
@@ -140,11 +149,11 @@ class Loader:
                     indexed.append(run)
                     continue
             elif run.footprint == footprint and not (run.live and run.live.shrunk()):
-                if not run.unscored:
-                    continue
-                self._score(run_id, run, deadline)
-                if run.unscored:
-                    continue  # it still waits
+                if not run.unscored or not self._score(run_id, run, deadline):
+                    continue  # it still waits to be scored
+                changed.append(run)
+                continue
+            run.footprint = footprint
             self._score(run_id, run, deadline)
             changed.append(run)
         if gone or indexed or changed:
@@ -177,8 +186,9 @@ class Loader:
         # what was loaded is loaded again in the transaction that drops it: no question finds it missing
         again = [run for run in changed if run.row and (run.loaded or not run.totals)]
         listed = [run for run in changed if run.row and run.totals and not run.loaded]
+        dropped = [run.run_no for run in (*gone, *unreadable, *listed) if run.listed]
         with _transaction(cursor):
-            tables.drop_runs(cursor, [run.run_no for run in (*gone, *unreadable, *listed)])
+            tables.drop_runs(cursor, dropped)
             _list(cursor, [*indexed, *listed])
         self._load(cursor, again)
         now = time.monotonic()
@@ -191,16 +201,15 @@ class Loader:
             )
             index.write(self._workspace, entries)
 
-    def _score(self, run_id: str, run: _Run, deadline: float | None) -> None:
-        """Score a finished run that this scorer has not scored, if that fits in the time that is left."""
+    def _score(self, run_id: str, run: _Run, deadline: float | None) -> bool:
+        """Score a finished run that this scorer has not; False if the time that is left is too short."""
         run.problem, run.unscored, run.spare = "", False, None
-        run.footprint = _footprint(run.folder)
         if run.footprint.predictions == _NOTHING or run.footprint.scorer == SCORER_VERSION:
-            return
+            return True
         try:
             if not _fits(run.folder / "predictions.parquet", deadline):
                 run.unscored = True
-                return
+                return False
             try:
                 score_run(self._workspace, run_id)
             except WorkspaceError:  # a disk that is full or read-only
@@ -210,6 +219,7 @@ class Loader:
         except LabError as error:
             run.problem, run.spare = str(error), None
         run.footprint = _footprint(run.folder)
+        return True
 
     def _read(self, run: _Run) -> None:
         """Read what a list shows of a run: `row`, and the totals of a finished run that were kept."""
@@ -220,7 +230,7 @@ class Loader:
             if run.footprint.finished:
                 _check(run)
                 if run.scores is not None:
-                    run.totals = read_totals(run.scores)
+                    run.totals = read_totals(run.scores, None if run.spare else run.footprint.scores)
             else:
                 run.record, run.status = record, run_status(run.folder)
         except LabError as error:
@@ -254,7 +264,7 @@ class Loader:
                 verify(run.scores)
         numbers = [run.run_no for run in runs]
         with _transaction(cursor):
-            tables.drop_runs(cursor, numbers)
+            tables.drop_runs(cursor, [run.run_no for run in runs if run.listed])
             tables.add_rows(cursor, [(run.run_no, run.folder) for run in runs], [run.scores for run in runs])
             totals: dict[int, list[list[Any]]] = {number: [] for number in numbers}
             for number, *row in tables.totals(cursor, numbers):
@@ -386,6 +396,8 @@ def _list(cursor: duckdb.DuckDBPyConnection, runs: Sequence[_Run]) -> None:
     """Put runs into the tables that a list is made from."""
     tables.insert(cursor, "runs", tables.RUNS, [(run.run_no, *(run.row or ())) for run in runs])
     _list_totals(cursor, runs)
+    for run in runs:
+        run.listed = True
 
 
 def _list_totals(cursor: duckdb.DuckDBPyConnection, runs: Sequence[_Run]) -> None:
@@ -405,10 +417,10 @@ def _check(run: _Run) -> None:
     """
     footprint = run.footprint
     for name, stamp in (("items", footprint.items), ("predictions", footprint.predictions)):
-        path, why = run.folder / f"{name}.parquet", ""
+        path, why = f"{run.folder}/{name}.parquet", ""
         if stamp == _NOTHING:
             why = "it is not there"
-        elif stamp[-1] > _SMALL or not verify(path):
+        elif stamp[-1] > _SMALL or not verify(path, stamp):
             try:
                 pq.read_metadata(path)
             except (pa.ArrowException, OSError) as error:

@@ -30,6 +30,7 @@ from audioreason.runs.record import Prediction
 from audioreason.workspace import disk_error
 
 Key = tuple[str, int]
+Stamp = tuple[int, int, int, int]
 
 _SEAL = b"audioreason sha256"
 _DIGEST = 32  # bytes of a checksum
@@ -176,94 +177,75 @@ def read_parquet(path: Path, columns: Iterable[str] | None = None) -> Iterator[d
 
 
 class Seal(NamedTuple):
-    """Where the checksum in a Parquet file stands, what it is, and the note before it."""
+    """What a Parquet file says of itself: its note, and whether it is the file that was written."""
 
-    place: int
-    checksum: bytes
     note: bytes
+    intact: bool
 
 
-def read_seal(path: Path) -> Seal | None:
+def read_seal(path: str | Path, stamp: Stamp | None = None) -> Seal | None:
     """The seal of a Parquet file; None if it has none, as those of earlier versions and other programs.
+
+    The file is read again only after it has changed; `stamp` is its `file_stamp`, if that is known.
 
     Raises:
         OSError: if the file cannot be read.
     """
-    with path.open("rb") as file:
-        return _find_seal(file)
+    return _read_seal(str(path), stamp or file_stamp(path))
 
 
-def _find_seal(file: BinaryIO) -> Seal | None:
-    size = file.seek(0, os.SEEK_END)
-    footer = _footer(file, size)
-    place = footer - _DIGEST
-    if place < len(_SEAL) + 8:
-        return None
-    file.seek(place - len(_SEAL) - 8)
-    head, length, digest = file.read(len(_SEAL)), file.read(8), file.read(_DIGEST)
-    if head != _SEAL:
-        return None
-    note_size = int.from_bytes(length, "little")
-    start = place - len(_SEAL) - 8 - note_size
-    if start < 4:
-        return Seal(place, b"", b"")  # a length that cannot be: the file has changed
-    file.seek(start)
-    return Seal(place, digest, file.read(note_size))
-
-
-def _footer(file: BinaryIO, size: int) -> int:
-    """Where the footer of a Parquet file begins; 0 if it is none."""
-    if size < 12:
-        return 0
-    file.seek(size - 8)
-    tail = file.read(8)
-    footer = size - 8 - int.from_bytes(tail[:4], "little")
-    return footer if tail[4:] == b"PAR1" and footer > 0 else 0
-
-
-def _digest(file: BinaryIO, place: int) -> bytes:
-    """The checksum of all bytes of a file but those of the checksum at `place`."""
-    found = hashlib.sha256()
-    file.seek(0)
-    left = place
-    while left and (block := file.read(min(left, _BLOCK))):
-        found.update(block)
-        left -= len(block)
-    file.seek(place + _DIGEST)
-    while block := file.read(_BLOCK):
-        found.update(block)
-    return found.digest()
-
-
-def verify(path: Path) -> bool:
-    """Whether a file has a checksum; it is looked at again only after the file has changed.
+def verify(path: str | Path, stamp: Stamp | None = None) -> Seal | None:
+    """The seal of a file, if it has one that can be read; see `read_seal`.
 
     Raises:
         RunError: if the file is not the one that was written.
     """
     try:
-        intact = _intact(path, file_stamp(path))
+        seal = read_seal(path, stamp)
     except OSError:
-        return False  # whoever reads it says why
-    if intact is False:
+        return None  # whoever reads it says why
+    if seal is not None and not seal.intact:
         raise RunError(
             f"{path} has changed since it was written: its checksum is another.",
             "Delete it: the lab makes it again from the answers."
-            if path.parent.name == "derived"
+            if Path(path).parent.name == "derived"
             else "Restore the file from a copy, or delete the run.",
         )
-    return intact is not None
+    return seal
 
 
 @functools.lru_cache(maxsize=4096)
-def _intact(path: Path, stamp: tuple[int, ...]) -> bool | None:
-    """Whether a file is the one that was written; None if it does not say."""
-    with path.open("rb") as file:
-        seal = _find_seal(file)
-        return None if seal is None else _digest(file, seal.place) == seal.checksum
+def _read_seal(path: str, stamp: Stamp) -> Seal | None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size = os.fstat(fd).st_size
+        start = max(0, size - _BLOCK)
+        end = memoryview(os.pread(fd, _BLOCK, start))  # for most files, all of it
+        footer = _footer(end)
+        head = footer - _DIGEST - len(_SEAL) - 8
+        if head < 0 or end[head : head + len(_SEAL)] != _SEAL:
+            return None
+        place = footer - _DIGEST
+        note = head - int.from_bytes(end[place - 8 : place], "little")
+        found = hashlib.sha256()
+        for offset in range(0, start, _BLOCK):
+            found.update(os.pread(fd, min(_BLOCK, start - offset), offset))
+        found.update(end[:place])
+        found.update(end[footer:])
+        intact = note >= 0 and found.digest() == end[place:footer]
+        return Seal(bytes(end[note:head]) if intact else b"", intact)
+    finally:
+        os.close(fd)
 
 
-def file_stamp(path: str | os.PathLike[str]) -> tuple[int, int, int, int]:
+def _footer(end: bytes | memoryview) -> int:
+    """Where the footer of a Parquet file begins in its last bytes; 0 if they are not those of one."""
+    if len(end) < 12 or end[-4:] != b"PAR1":
+        return 0
+    return max(0, len(end) - 8 - int.from_bytes(end[-8:-4], "little"))
+
+
+def file_stamp(path: str | Path) -> Stamp:
     """Inode, times of change and size: equal stamps mean that nobody has written the file meanwhile.
 
     Raises:
@@ -375,16 +357,19 @@ def _parquet_target(
 
 
 def _seal(file: BinaryIO, note: bytes) -> None:
-    footer = _footer(file, file.seek(0, os.SEEK_END))
-    file.seek(footer)
+    """Put note, checksum and footer where the footer was; the checksum is of all other bytes."""
+    file.seek(-8, os.SEEK_END)
+    footer = file.tell() - int.from_bytes(file.read(4), "little")
+    head = note + _SEAL + len(note).to_bytes(8, "little")
+    found = hashlib.sha256()
+    file.seek(0)
+    for offset in range(0, footer, _BLOCK):
+        found.update(file.read(min(_BLOCK, footer - offset)))
     end = file.read()
+    found.update(head)
+    found.update(end)
     file.seek(footer)
-    file.write(note + _SEAL + len(note).to_bytes(8, "little"))
-    place = file.tell()
-    file.write(bytes(_DIGEST) + end)
-    digest = _digest(file, place)
-    file.seek(place)
-    file.write(digest)
+    file.write(head + found.digest() + end)
 
 
 def remove_unfinished(folder: Path) -> None:
