@@ -30,6 +30,9 @@ _RESERVED = {
 _WHOLE = ("--reasoning-parser",)  # options of their own, though a reserved one begins with them
 
 
+PATIENCE, RESTARTS = 900.0, 3  # seconds for a model to load; how often a server is started again
+
+
 class VllmSettings(BaseModel):
     """How vLLM serves a model; everything that has no field is `extra_args`."""
 

@@ -41,7 +41,8 @@ class Endpoint(BaseModel):
 
     `base_url` is normalised: `127.0.0.1:8000` becomes `http://127.0.0.1:8000/v1`. An empty `model` means
     the first one that the server lists. `transport` is how clips travel: `file` when server and lab share
-    a disk, `input_audio` (base64 in the request) otherwise, `auto` to find out once by asking.
+    a disk, `input_audio` (base64 in the request) otherwise, `auto` to find out once by asking. `job` is the
+    job that serves it: a saved endpoint is forgotten when that job's worker is gone.
 
     Raises:
         EndpointError: if the URL or the name of the key's variable cannot be used.
@@ -54,6 +55,7 @@ class Endpoint(BaseModel):
     model: str = ""
     transport: Transport = "auto"
     api_key_env: str | None = None
+    job: str = ""
 
     @field_validator("base_url")
     @classmethod
@@ -287,7 +289,7 @@ def remove_endpoint(workspace: Workspace, name: str) -> None:
 def _read(workspace: Workspace) -> _Store:
     path = workspace.root / _STORE
     try:
-        return _Store.model_validate_json(path.read_bytes())
+        store = _Store.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return _Store()
     except (OSError, ValidationError, EndpointError) as error:
@@ -295,6 +297,10 @@ def _read(workspace: Workspace) -> _Store:
             f"{path} cannot be read ({type(error).__name__}).",
             "Correct it by hand, or move it away and start anew.",
         ) from error
+    # a worker that was killed could not take its endpoint off the list; its lock shows that it is gone
+    served = [e for e in store.endpoints if not e.job or FileLock.held(workspace.jobs / e.job / "lock")]
+    default = store.default if any(e.name == store.default for e in served) else None
+    return store.model_copy(update={"endpoints": tuple(served), "default": default})
 
 
 def _change(workspace: Workspace, change: Callable[[_Store], _Store]) -> None:

@@ -93,7 +93,8 @@ def run(spec: ServeSpec, workspace: Workspace, progress: JobProgress) -> dict[st
         before = vllm_memory(spec, WAIT_SECONDS)
     else:
         command = local_command(spec, workspace, model, port)
-    endpoint = Endpoint(name=spec.name, base_url=f"http://127.0.0.1:{port}/v1", model=model)
+    base_url = f"http://127.0.0.1:{port}/v1"
+    endpoint = Endpoint(name=spec.name, base_url=base_url, model=model, job=progress.job_id)
 
     progress.address(endpoint.base_url)
 
