@@ -13,6 +13,9 @@ from pydantic import BaseModel, Field, field_validator
 from audioreason.engines.vllm_arguments import check_arguments
 
 
+PATIENCE, RESTARTS = 900.0, 3  # seconds for a model to load; how often a server is started again
+
+
 class VllmSettings(BaseModel):
     """How vLLM serves a model; everything that has no field is `extra_args`."""
 

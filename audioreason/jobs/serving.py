@@ -6,30 +6,26 @@ middle, and it ends with this process too, however that ends. Knows nothing abou
 
 from __future__ import annotations
 
-import logging
 import math
 import secrets
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audioreason.engines.gpus import Gpu, wait_for_memory
-from audioreason.engines.vllm import VllmSettings
+from audioreason.engines.gpus import WAIT_SECONDS, wait_for_memory
+from audioreason.engines.vllm import PATIENCE, RESTARTS, VllmSettings
 from audioreason.errors import JobError
+from audioreason.inference.endpoint import Endpoint, key_environment
 from audioreason.jobs.supervise import BackgroundServer, Supervisor, Watcher, free_port
 from audioreason.jobs.vllm import VllmForm, check_start, media_folder, vllm_command, vllm_memory
 from audioreason.progress import Progress, Quiet
 from audioreason.workspace import Workspace
 
 if TYPE_CHECKING:
-    from audioreason.inference.endpoint import Endpoint
     from audioreason.rest.config import RestConfig
     from audioreason.rest.phases import Serve
 
-log = logging.getLogger("audioreason.jobs")
-
-_WORK = 3.0  # GiB that the local engine takes on a GPU besides its weights
+_WORK = 3 * 1024  # MiB that the local engine takes on a GPU besides its weights
 _NF4 = 0.3  # bytes of a model whose experts are held in 4 bits, against 16
 
 
@@ -42,35 +38,123 @@ def serving(workspace: Workspace, config: RestConfig, progress: Progress | None 
         Interrupted: if a stop was asked for while it loaded.
     """
 
-    def serve(folder: Path, adapter: Path | None, name: str) -> AbstractContextManager[Endpoint]:
-        from audioreason.inference.endpoint import Endpoint, key_environment
+    told = progress or Quiet()
+
+    def serve(folder: Path, adapter: Path | None, name: str) -> BackgroundServer:
         from audioreason.rest.phases import Interrupted
 
-        port, key = free_port(), secrets.token_urlsafe(32)
-        if config.engine == "vllm":
-            if adapter is not None:
-                raise JobError(
-                    "vLLM cannot serve the adapter of this model apart from it.", "Merge it, or use local."
-                )
-            command, before = _vllm(workspace, config, folder, name, port)
-        else:
-            command, before = _local(workspace, config, folder, adapter, name, port)
-        endpoint = Endpoint(name=config.engine, base_url=f"http://127.0.0.1:{port}/v1", model=name)
-        supervisor = Supervisor(
-            command,
-            f"{endpoint.root_url}/health",
-            config.engine,
+        if config.engine == "local":
+            return local_server(
+                folder,
+                told,
+                Interrupted,
+                adapter=adapter,
+                quantize="nf4" if config.quantize == "nf4" else None,
+                name=name,
+                media=[workspace.root],
+                gpus=config.gpus,
+                reasoning_parser=config.reasoning_parser,
+                wait_seconds=config.gpu_wait_seconds,
+                restarts=config.server_restarts,
+                patience=config.server_patience,
+            )
+        if adapter is not None:
+            raise JobError(
+                "vLLM cannot serve the adapter of this model apart from it.", "Merge it, or use local."
+            )
+        form, port, media = vllm_form(config, folder), free_port(), media_folder(workspace)
+        check_start(form)
+        media.mkdir(parents=True, exist_ok=True)
+        return _background(
+            vllm_command(form, name, port, media),
+            "vllm",
             str(folder),
-            patience=config.server_patience,
-            attempts=config.server_restarts + 1,
-            settled=math.inf,
-            insist=False,
-            before=before,
-            environment=key_environment(key),
+            Endpoint(name="vllm", base_url=f"http://127.0.0.1:{port}/v1", model=name),
+            told,
+            Interrupted,
+            vllm_memory(form, config.gpu_wait_seconds),
+            config.server_restarts,
+            config.server_patience,
         )
-        return BackgroundServer(supervisor, endpoint.with_key(key), progress or Quiet(), Interrupted)
 
     return serve
+
+
+def local_server(
+    folder: Path,
+    progress: Progress,
+    stopped: Callable[[], Exception],
+    *,
+    adapter: Path | None = None,
+    quantize: str | None = None,
+    name: str | None = None,
+    media: Sequence[Path] = (),
+    gpus: int = 0,
+    reasoning_parser: str = "",
+    wait_seconds: float = WAIT_SECONDS,
+    restarts: int = RESTARTS,
+    patience: float = PATIENCE,
+) -> BackgroundServer:
+    """The local engine with a model, kept running; see `BackgroundServer` for `progress` and `stopped`.
+
+    Raises:
+        EngineError: if torch is not installed, or the model is not there.
+    """
+    from audioreason.engines.launch import ENGINE_NAME, engine_command
+    from audioreason.engines.text import model_name
+    from audioreason.jobs.sizes import model_size
+
+    port = free_port()
+    command = engine_command(
+        folder,
+        port=port,
+        adapter=adapter,
+        quantize=quantize,
+        name=name,
+        allowed_media=media,
+        reasoning_parser=reasoning_parser or None,
+        device="cuda" if gpus else "cpu",
+    )
+    needed = model_size(str(folder)).weights / 2**20 * (_NF4 if quantize else 1) + _WORK
+
+    def before(watcher: Watcher) -> bool:
+        purpose = f"The local engine with {folder.name}"
+        return not gpus or wait_for_memory(purpose, lambda gpu: needed, watcher, seconds=wait_seconds)
+
+    endpoint = Endpoint(
+        name=ENGINE_NAME,
+        base_url=f"http://127.0.0.1:{port}/v1",
+        model=name or model_name(folder),
+        transport="file",
+    )
+    return _background(command, "local", str(folder), endpoint, progress, stopped, before, restarts, patience)
+
+
+def _background(
+    command: Sequence[str],
+    engine: str,
+    model: str,
+    endpoint: Endpoint,
+    progress: Progress,
+    stopped: Callable[[], Exception],
+    before: Callable[[Watcher], bool],
+    restarts: int,
+    patience: float,
+) -> BackgroundServer:
+    key = secrets.token_urlsafe(32)
+    supervisor = Supervisor(
+        command,
+        f"{endpoint.root_url}/health",
+        engine,
+        model,
+        patience=patience,
+        attempts=restarts + 1,
+        settled=math.inf,
+        insist=False,
+        before=before,
+        environment=key_environment(key),
+    )
+    return BackgroundServer(supervisor, endpoint.with_key(key), progress, stopped)
 
 
 def vllm_form(config: RestConfig, folder: Path) -> VllmForm:
@@ -89,43 +173,3 @@ def vllm_form(config: RestConfig, folder: Path) -> VllmForm:
     copies = max(config.data_parallel, config.gpus // config.tensor_parallel)
     settings = config.model_dump(include=set(VllmSettings.model_fields))
     return VllmForm(**{**settings, "data_parallel": copies, "model": str(folder)})
-
-
-def _vllm(
-    workspace: Workspace, config: RestConfig, folder: Path, name: str, port: int
-) -> tuple[list[str], Callable[[Watcher], bool]]:
-    media = media_folder(workspace)
-    media.mkdir(parents=True, exist_ok=True)
-    form = vllm_form(config, folder)
-    check_start(form)
-    command = vllm_command(form, name, port, media)
-    return command, vllm_memory(form, config.gpu_wait_seconds)
-
-
-def _local(
-    workspace: Workspace, config: RestConfig, folder: Path, adapter: Path | None, name: str, port: int
-) -> tuple[list[str], Callable[[Watcher], bool]]:
-    from audioreason.engines.launch import engine_command
-    from audioreason.jobs.sizes import model_size
-
-    command = engine_command(
-        folder,
-        port=port,
-        adapter=adapter,
-        quantize="nf4" if config.quantize == "nf4" else None,
-        name=name,
-        allowed_media=[workspace.root],
-        reasoning_parser=config.reasoning_parser or None,
-        device="cuda" if config.gpus else "cpu",
-    )
-    weights = model_size(str(folder)).weights / 2**20 * (_NF4 if config.quantize == "nf4" else 1)
-
-    def needed(gpu: Gpu) -> float:
-        return weights + _WORK * 1024
-
-    def before(watcher: Watcher) -> bool:
-        return not config.gpus or wait_for_memory(
-            f"The local engine with {folder.name}", needed, watcher, seconds=config.gpu_wait_seconds
-        )
-
-    return command, before

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic.config import JsonDict
 
 from audioreason.engines.gpus import WAIT_SECONDS
-from audioreason.engines.vllm import OPERATIONAL, VllmSettings
+from audioreason.engines.vllm import OPERATIONAL, PATIENCE, RESTARTS, VllmSettings
 from audioreason.errors import RestError
 
 LEARNING_RATES = (2e-5, 1e-5, 5e-6)  # of the published three rounds
@@ -263,15 +263,15 @@ class _Rounds(BaseModel):
         json_schema_extra={"advanced": True, "unit": "seconds"},
     )
     server_restarts: int = Field(
-        default=3,
+        default=RESTARTS,
         ge=0,
         title="Restarts of its server",
-        description="How often in a row the experiment starts its own server again when it ends in the middle"
+        description="How often the experiment starts the server of a model again when it ends in the middle"
         " of a phase. The phase then continues with what has no answer yet.",
         json_schema_extra=_ADVANCED,
     )
     server_patience: float = Field(
-        default=900.0,
+        default=PATIENCE,
         gt=0,
         title="Time to load a model",
         description="How long its server may take to answer.",

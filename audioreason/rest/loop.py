@@ -242,7 +242,11 @@ def _go_on(
                     raise
                 log.warning("%s The server answers again: the phase %s continues.", error.message, phase)
                 one = one.model_copy(update={"notes": notes})
-        one.seconds[phase] = round(time.monotonic() - began, 1)
+        loading, server.seconds = server.seconds, 0.0
+        apart = loading + (one.seconds.get("silent", 0.0) if phase == "generate" else 0.0)
+        one.seconds[phase] = round(time.monotonic() - began - apart, 1)
+        if loading:
+            one.seconds["loading"] = round(one.seconds.get("loading", 0.0) + loading, 1)
         one.phase = phase
         write_round(workspace, config.name, one)
         if only is not None:
@@ -295,7 +299,10 @@ def _phase(
             one.notes.append(said)
         one.problems = problems_dataset(config, number)
         one.generate = generate(workspace, config, number, one.problems, endpoint, progress)
+        began = time.monotonic()
         one.silent = ask_silent(workspace, config, number, one.problems, endpoint, progress)
+        if one.silent:
+            one.seconds["silent"] = round(time.monotonic() - began, 1)
         asked_for = [*asked_before, one.generate, *([one.silent] if one.silent else [])]
         one.tokens[phase] = sum(run_tokens(workspace, run_id) for run_id in asked_for)
     elif phase == "filter":

@@ -5,6 +5,7 @@ Knows nothing about what a phase does, nor how a server is made: `Serve` is hand
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -45,13 +46,16 @@ class Server:
         self._now: tuple[Path, Path | None] | None = None
         self._running: AbstractContextManager[Endpoint] | None = None
         self._endpoint: Endpoint | None = None
+        self.seconds = 0.0  # spent on loading models
 
     def ask(self, folder: Path, adapter: Path | None, name: str) -> Endpoint:
         """The endpoint of a model; another's server is stopped first."""
         if self._endpoint is None or self._now != (folder, adapter):
             self.stop()
+            began = time.monotonic()
             running = self._serve(folder, adapter, name)
             self._endpoint = self._stack.enter_context(running)
+            self.seconds += time.monotonic() - began
             self._running, self._now = running, (folder, adapter)
         return self._endpoint
 

@@ -126,9 +126,13 @@ def test_a_worker_killed_with_its_server_running_leaves_no_orphan(workspace: Wor
     until(lambda: job(workspace, job_id).ready)
     endpoint = load_endpoints(workspace)[0]
     (row,) = table.peek(workspace)
+    assert default_endpoint(workspace) == endpoint
     os.kill(row.pid or 0, signal.SIGKILL)
+    # nobody has looked at the jobs yet
+    until(lambda: gone(grandchild(fake)), what="vLLM stayed behind")
+    assert not answers(f"{endpoint.root_url}/health")
+    assert load_endpoints(workspace) == () and default_endpoint(workspace) is None
     until_state(workspace, job_id, "crashed")
-    assert gone(grandchild(fake)) and not answers(f"{endpoint.root_url}/health")
     actions.resume(workspace, job_id)
     until(lambda: job(workspace, job_id).ready)
     assert load_endpoints(workspace)[0].base_url == endpoint.base_url

@@ -101,7 +101,13 @@ def run(spec: ServeSpec, workspace: Workspace, progress: JobProgress) -> dict[st
     else:
         command = local_command(spec, workspace, model, port)
     key = server_key(workspace, progress.job_id)
-    endpoint = Endpoint(name=spec.name, base_url=f"http://127.0.0.1:{port}/v1", model=model, api_key_file=key)
+    endpoint = Endpoint(
+        name=spec.name,
+        base_url=f"http://127.0.0.1:{port}/v1",
+        model=model,
+        api_key_file=key,
+        job=progress.job_id,
+    )
 
     progress.address(endpoint.base_url)
 
