@@ -94,7 +94,7 @@ class Access:
         if page and "text/html" in connection.headers.get("accept", ""):
             return _form(connection)
         return PlainTextResponse(
-            "This lab wants its token. Open the link that `audioreason lab` printed.",
+            "This lab needs its token. Open the link that `audioreason lab` printed.",
             status_code=401,
             headers={"WWW-Authenticate": "Bearer", "Cache-Control": "no-store"},
         )
@@ -161,7 +161,7 @@ def lab_token() -> str | None:
             return None
         sys.stderr.write(f"{NO_TOKEN_VARIABLE} holds on 127.0.0.1 only: add --server.address=127.0.0.1.\n")
     token = secrets.token_urlsafe(32)
-    sys.stderr.write(f"This lab wants a token. Add it to the address once: ?{_PARAMETER}={token}\n")
+    sys.stderr.write(f"This lab needs a token. Add it to the address once: ?{_PARAMETER}={token}\n")
     os.environ[LAB_TOKEN_VARIABLE] = token
     return token
 
@@ -294,8 +294,8 @@ _FORM_POLICY = (
 _FORM = """<!doctype html><html lang="en"><head><meta charset="utf-8">{refresh}
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>audioreason</title>
 <link rel="icon" href="data:,"><style>{style}</style></head><body><main>{icon}
-<h1>This lab wants its token</h1>
-<p>It stands in the link that <code>audioreason lab</code> printed, behind <code>token=</code>.</p>
+<h1>Enter the token of this lab</h1>
+<p>It is in the link that <code>audioreason lab</code> printed, after <code>token=</code>.</p>
 <form method="post"><input type="password" name="token" aria-label="Token" placeholder="Token"
 autocomplete="current-password" required autofocus><button>Open the lab</button></form>
 {wrong}</main></body></html>"""

@@ -95,8 +95,8 @@ def _row(endpoint: Endpoint, in_use: bool) -> None:
             _ask_for_key(endpoint)
 
 
-def _ask_for_key(endpoint: Endpoint) -> None:
-    """Ask whether the value of the variable may be sent to the address."""
+def _ask_for_key(endpoint: Endpoint, new: bool = False) -> None:
+    """Ask whether the value of the variable may be sent to the address; `new` is not saved yet."""
     variable, name = endpoint.api_key_env or "", endpoint.name
     if is_protected(variable):
         st.markdown(
@@ -108,20 +108,17 @@ def _ask_for_key(endpoint: Endpoint) -> None:
                 ["audioreason", "endpoints", "add", name, endpoint.base_url, "--key-env", variable]
                 + (["--model", endpoint.model] if endpoint.model else [])
             ),
-            key=f"key_line_{name}",
+            key=f"key_line_{'new' if new else name}",
         )
         return
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(
-            f"Send the value of **{plain(variable)}** to **{_address(endpoint)}** with every request?",
-            width="content",
-        )
-        st.space("stretch")
-        if st.button("Send it", key=f"confirm_{name}", type="tertiary"):
+    address = endpoint.base_url.replace("`", "%60")  # as code: it would become a link
+    st.markdown(f"Send the value of `{variable}` to `{address}` with every request?")
+    with st.container(horizontal=True, gap="small"):
+        if st.button("Send it", key=f"confirm_{'new' if new else name}", type="secondary"):
             save_endpoint(session.workspace(), endpoint.confirm_key())
             st.session_state.pop("asked_key", None)
             st.rerun()
-        if "asked_key" in st.session_state and st.button("Cancel", key="cancel_key", type="tertiary"):
+        if new and st.button("Cancel", key="cancel_key", type="tertiary"):
             del st.session_state["asked_key"]
             st.rerun()
 
@@ -143,7 +140,7 @@ def add() -> None:
     asked: Endpoint | None = st.session_state.get("asked_key")
     if asked is not None:
         with box:
-            _ask_for_key(asked)
+            _ask_for_key(asked, new=True)
     with box, st.form("add_endpoint", border=False):
         left, right = st.columns(2)
         name = left.text_input("Name", placeholder="h100")
@@ -256,7 +253,8 @@ def _serve_line() -> None:
     line(serve_line(), key="serve_line")
     st.markdown(
         ":small[:gray[The server may read the folder with prepared clips and nothing else. On another "
-        "machine leave that option out: clips then travel inside the requests.]]"
+        "machine leave that option out: clips then travel inside the requests. Without a key in VLLM_API_KEY "
+        "other users of that machine can use the server, too; name that variable for the endpoint.]]"
     )
 
 

@@ -175,7 +175,8 @@ class Machine:
     def close(self) -> None:
         """Stop what this process started."""
         self._wanted = False
-        self.engine.stop()
+        if self.engine.state == "running":  # one that is still starting ends with this process
+            self.engine.stop()
 
     def _watch(self) -> None:
         while True:

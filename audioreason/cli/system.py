@@ -108,7 +108,7 @@ def lab(
         "app/main.py",
         f"--server.address={host}",
         f"--server.port={port}",
-        f"--server.allowedHosts={','.join(_names(host, allow_host or ()))}",
+        *(f"--server.allowedHosts={name}" for name in _names(host, allow_host or ())),
         # not headless, Streamlit asks a new user for an e-mail address and waits; so we open the browser
         "--server.headless=true",
         "--logger.hideWelcomeMessage=true",  # its link has no token
@@ -139,7 +139,7 @@ def _check_address(host: str, port: int) -> None:
         socket.create_server((host, port), family=family).close()
     except OSError as error:
         raise LabError(
-            f"The lab cannot listen on {host}, port {port} ({error.strerror or error}).",
+            f"The lab cannot listen on {host}, port {port} ({os.strerror(error.errno or 0)}).",
             "Choose another port with --port, or another address with --host.",
         ) from error
 
@@ -152,7 +152,7 @@ def _names(host: str, further: Sequence[str]) -> list[str]:
 
     found = ["localhost", "127.0.0.1", "::1", *further]
     if host not in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
-        return [*found, host]
+        return list(dict.fromkeys([*found, host]))
     found += [socket.gethostname(), socket.getfqdn()]
     for addresses in psutil.net_if_addrs().values():
         found += [
