@@ -79,6 +79,18 @@ class AdaptedExperts(torch.nn.Module):
             setattr(self, f"{part}_a", torch.nn.Parameter(a.to(device, dtype)))
             setattr(self, f"{part}_b", torch.nn.Parameter(b))
 
+    def set_lora(self, part: str, a: torch.Tensor, b: torch.Tensor) -> None:
+        """Use a delta that is not trained: `B @ A`, already scaled, on `part` ("gate_up" or "down").
+
+        Args:
+            part: which projection.
+            a: (experts, rank, in).
+            b: (experts, out, rank).
+        """
+        self.scale = 1.0
+        setattr(self, f"{part}_a", torch.nn.Parameter(a, requires_grad=False))
+        setattr(self, f"{part}_b", torch.nn.Parameter(b, requires_grad=False))
+
     def forward(
         self, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor
     ) -> torch.Tensor:
