@@ -226,33 +226,42 @@ def apply_adapter(
 
 
 def load_adapter(model: Any, deltas: AdapterDeltas, dtype: str) -> None:
-    """Add an adapter's changes to a model made by `load_frozen`: to its weights, but on top of its experts,
-    which may be held in 4 bits.
+    """Put an adapter's changes on top of the linear layers and experts of a model made by `load_frozen`, as in
+    training; what is no product of factors becomes the model's own weight.
 
     Args:
         model: changed in place.
         deltas: of this model.
-        dtype: of the experts' factors.
+        dtype: of the factors.
 
     Raises:
         EngineError: if one finds no weight.
     """
     import torch
 
-    from audioreason.engines.experts import adapted_layers
+    from audioreason.engines.experts import AdaptedLinear, adapted_layers
 
     left = set(deltas.names)
+    kind = getattr(torch, dtype)
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name in left:
+        for name, parameter in list(model.named_parameters()):
+            if name not in left:
+                continue
+            left.remove(name)
+            path = name.rpartition(".")[0]
+            layer = model.get_submodule(path)
+            factors = None if deltas.replaces(name) else deltas.factors(name)
+            if isinstance(layer, torch.nn.Linear) and factors is not None:
+                b, a = (each.to(model.device, kind) for each in factors)
+                model.set_submodule(path, AdaptedLinear(layer, a, b))
+            else:
                 parameter.copy_(deltas.apply(name, parameter))
-                left.remove(name)
     for number, experts in adapted_layers(model):
         prefix = f"model.layers.{number}.mlp.experts"
         for part in ("gate_up", "down"):
             factors = deltas.expert_factors(prefix, part, experts.num_experts)
             if factors is not None:
-                experts.set_lora(part, *(each.to(model.device, getattr(torch, dtype)) for each in factors))
+                experts.set_lora(part, *(each.to(model.device, kind) for each in factors))
         left = {name for name in left if not (name.startswith(f"{prefix}.") and not deltas.replaces(name))}
     _check_left(deltas, left)
 

@@ -48,7 +48,7 @@ class LocalEngine:
 
     Args:
         folder: a Qwen3-Omni thinker in the published layout: the Pocket Listener, or the 30B on a GPU.
-        adapter: LoRA weights: merged in; with `quantize` those of the experts stay on top, as in training.
+        adapter: LoRA weights: merged in, or, with `quantize`, applied on top as in training.
         device: "cpu", "cuda", or "auto" for a GPU if there is one.
         rows: samples that may generate together; None: 32 on a CPU, 64 on a GPU.
         quantize: "nf4" holds the experts in 4 bits.

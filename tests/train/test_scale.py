@@ -12,7 +12,7 @@ from audioreason.train.scale import FULL, _config, main
 def test_training_in_small_learns_saves_and_reloads(tmp_path: Path) -> None:
     found = main(["train", "--out", str(tmp_path), "--tiny", "--batch", "4", "--length", "60", "--rank", "8"])
     assert found["falls"]
-    assert found["reloaded_error"] < 1e-5  # its attention is merged, which adds up in another order
+    assert found["reloaded_error"] == 0.0
     assert found["resumed_losses"][-1] < found["losses"][0]
     assert found["adapter_changes"] > 0.0
     assert found["times_original_each"] > 1.0
