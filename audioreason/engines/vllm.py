@@ -12,7 +12,6 @@ from pydantic import BaseModel, Field, field_validator
 
 from audioreason.engines.vllm_arguments import check_arguments
 
-
 PATIENCE, RESTARTS = 900.0, 3  # seconds for a model to load; how often a server is started again
 
 
