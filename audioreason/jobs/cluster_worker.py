@@ -40,6 +40,7 @@ def main(arguments: list[str]) -> int:
             return 3
         time.sleep(0.1)
     environment = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
+    environment["AUDIOREASON_WORKSPACE"] = str(folder.parent.parent)
     with (folder / "log.txt").open("ab") as log, start_sieve(folder, environment, log) as pipe:
         sys.stdout.flush()
         os.dup2(pipe.fileno(), 1)

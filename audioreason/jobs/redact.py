@@ -21,7 +21,7 @@ _NAME = re.compile(
     r"((^|_)(API_?KEY|KEY|SECRET|AUTH|CREDENTIALS?)|API_?KEY|TOKEN|PASS(WORD|WD)?)\d*($|_)", re.IGNORECASE
 )
 _SHORTEST = 8  # a shorter value would blot out ordinary words
-_SHORTEST_KNOWN = 4  # of a value that is known to be a key
+_SHORTEST_KNOWN = 6  # of a value that is known to be a key; servers without one are given EMPTY or none
 
 
 def secret_values() -> tuple[tuple[str, str], ...]:
@@ -67,7 +67,7 @@ def redact(text: str) -> str:
 
 def leaked(text: str) -> str | None:
     """The name of a variable whose value stands in `text`, if there is one."""
-    return next((name for name, value in secret_values() if value in text), None)
+    return next((name for name, value in secret_values() if len(value) >= _SHORTEST and value in text), None)
 
 
 def _root() -> Path:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import socket
+import subprocess
+import sys
 import threading
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from websockets.exceptions import InvalidStatus
@@ -18,8 +26,11 @@ from websockets.sync.client import connect
 
 from app.access import cookie_name, cookie_value
 from audioreason.inference.endpoint import load_endpoints, remove_endpoint
+from audioreason.jobs import actions
+from audioreason.jobs.watch import job
+from audioreason.workspace import Workspace
 from tests.browser.conftest import ARGUMENTS, CHROMIUM, HEARD, TOKEN, Lab, sign_in
-from tests.servers import FakeServer, Text
+from tests.servers import FakeServer, Text, closed_port
 
 EVERYWHERE = (
     "", "playground", "errors", "compare", "launch", "jobs", "rest", "optimize", "data", "challenge",
@@ -251,3 +262,51 @@ def test_a_key_is_sent_once_variable_and_address_were_confirmed(page: Page, lab:
         (saved,) = [endpoint for endpoint in load_endpoints(lab.workspace) if endpoint.name == "keyed"]
         assert saved.key_confirmed and saved.key_for == f"AUDIOREASON_TEST_SERVER_KEY {server.base_url}"
         remove_endpoint(lab.workspace, "keyed")
+
+
+@pytest.mark.slow
+def test_sigterm_ends_the_lab_and_its_engine_and_no_job(browser: Browser, tmp_path: Path) -> None:
+    workspace = Workspace.open(tmp_path / "workspace")
+    port = closed_port()
+    process = psutil.Popen(
+        [sys.executable, "-m", "audioreason", "lab", "--no-browser", "--port", str(port)],
+        env=os.environ | {"AUDIOREASON_WORKSPACE": str(workspace.root), "AUDIOREASON_TOKEN": TOKEN},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+    def engines() -> list[psutil.Process]:
+        return [
+            one for one in process.children(recursive=True) if "audioreason.engines.server" in one.cmdline()
+        ]
+
+    def until(condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 120
+        while not condition():
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.2)
+
+    def listens() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    server = ""
+    try:
+        until(listens)
+        server = actions.submit(workspace, "serve", {"name": "pocket"})
+        with tab(browser) as (context, page):
+            sign_in(context, f"http://127.0.0.1:{port}")
+            page.goto(f"http://127.0.0.1:{port}/", wait_until="domcontentloaded")
+            until(engines)
+            (engine,) = engines()
+            process.send_signal(signal.SIGTERM)
+            process.wait(40)
+        assert not listens()
+        _, alive = psutil.wait_procs([engine], 20)
+        assert alive == []
+        assert job(workspace, server).state == "running"
+    finally:
+        if process.poll() is None:
+            process.kill()
+        if server:
+            actions.stop(workspace, server, now=True)

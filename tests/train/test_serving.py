@@ -99,7 +99,7 @@ def test_a_child_serves_the_pocket_listener_in_4_bits() -> None:
 
     with start_engine(pocket_folder(), quantize="nf4", device="cpu") as endpoint:
         body = {"messages": [{"role": "user", "content": "What do you hear?"}], "max_tokens": 8}
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {endpoint.api_key()}"}
         call = HttpRequest(f"{endpoint.base_url}/chat/completions", json.dumps(body).encode(), headers)
         with build_opener(ProxyHandler({})).open(call, timeout=200) as reply:
             assert json.loads(reply.read())["choices"][0]["message"]["content"]
