@@ -226,8 +226,8 @@ def apply_adapter(
 
 
 def load_adapter(model: Any, deltas: AdapterDeltas, dtype: str) -> None:
-    """Put an adapter's changes on top of the linear layers and experts of a model made by `load_frozen`, as in
-    training; what is no product of factors becomes the model's own weight.
+    """Put an adapter's changes on top of the linear layers and experts of a model made by `load_frozen`, as
+    in training; what is no product of factors becomes the model's own weight.
 
     Args:
         model: changed in place.
