@@ -25,6 +25,7 @@ SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".ndjson", ".parquet")
 _LARGEST = 1 << 30  # bytes of a table in memory; Parquet is read in pieces
 _AT_ONCE = 64  # rows of a Parquet file in memory; each may hold a clip
 _LISTS = ("data", "rows", "items", "questions", "examples", "samples", "records", "results", "predictions")
+CHAT = frozenset(("messages", "conversations", "conversation"))  # columns of a chat, turn by turn
 _SHARD = re.compile(r"(.*?)[-_.]?\d+-of-(\d+)((?:-[0-9a-f]+)?\.\w+)")
 
 
@@ -80,7 +81,11 @@ def rows_of(name: str, value: Mapping[str, Any]) -> list[Any]:
     Raises:
         ItemError: if it holds several lists of rows; the message names them.
     """
-    if _is_row(value) and not all(isinstance(inner, list | Mapping) for inner in value.values()):
+    if (
+        CHAT & set(value)
+        or _is_row(value)
+        and not all(isinstance(inner, list | Mapping) for inner in value.values())
+    ):
         return [value]
     columns, data = value.get("columns"), value.get("data")
     if isinstance(columns, list) and isinstance(data, list):  # pandas, orient="split"
