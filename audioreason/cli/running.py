@@ -236,6 +236,8 @@ def print_report(report: dict[str, Any]) -> None:
     """Print a run's report for people: both scores, then by group."""
     strict, official = report["strict"], report["official"]
     remark(f"{report['run']}: {report['answered']} of {report['n']} answered")
+    if report["reveals"]:
+        remark(f"! The prompt told the model each item's {' and '.join(report['reveals'])}.")
     emit_table(
         ("score", "correct", "accuracy", "95%"),
         [

@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import os
+import re
 import shutil
 import unicodedata
 from collections import defaultdict
@@ -219,7 +220,7 @@ class _ClipFolder:
                 if not relative.startswith("..") and (root / relative).is_file():
                     return self._found(relative, root / relative)
         plain = os.path.normpath(audio_path)
-        if plain.startswith(("/", "..")) or "://" in audio_path:
+        if re.match(r"/|\.\.|[A-Za-z]:/", plain) or "://" in audio_path:
             return FoundClip()
         return self._search(plain, [os.path.normpath(place) for place in given])
 

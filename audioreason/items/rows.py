@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from audioreason.errors import ItemError
 from audioreason.items.schema import Item
-from audioreason.items.tables import Row, read_table
+from audioreason.items.tables import CHAT, Row, read_table
 from audioreason.items.texts import LETTERED, split_choices
 from audioreason.items.validate import Finding
 from audioreason.json_text import read_json
@@ -105,7 +105,6 @@ _ANSWER_INDEX = (  # counted from 0
     "correct_choice_index",
     "correct_option_index",
 )
-_CHAT = ("messages", "conversations", "conversation")
 _TEXTS = ("text", "value", "content", "choice", "option", "answer")  # of one choice as an object
 _LABELS = ("label", "key", "letter", "id", "index")
 
@@ -147,7 +146,7 @@ def items_of_rows(rows: Iterable[Row], prefix: str) -> tuple[list[Item], list[Fi
 def described(row: Row) -> str:
     """The columns of a row in a sentence, with what they look like where that is known."""
     names = ", ".join(str(key) for key in list(row)[:20]) + (", ..." if len(row) > 20 else "")
-    form = next((key for key in _CHAT if isinstance(row.get(key), list)), None)
+    form = next((key for key in CHAT if isinstance(row.get(key), list)), None)
     chat = " These are chat rows for training: an item needs its question, choices and answer apart."
     return f"Its columns: {names or 'none'}.{chat if form else ''}"
 

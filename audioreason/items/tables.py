@@ -24,7 +24,9 @@ Row = Mapping[str, Any]
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".ndjson", ".parquet")
 _LARGEST = 1 << 30  # bytes of a table in memory; Parquet is read in pieces
 _AT_ONCE = 64  # rows of a Parquet file in memory; each may hold a clip
-_LISTS = ("data", "rows", "items", "questions", "examples", "samples", "records", "results", "predictions")
+_LISTS = ("data", "rows", "items", "questions", "examples", "records", "results", "predictions")
+_IDS = frozenset(("id", "item_id", "question_id"))
+CHAT = frozenset(("messages", "conversations", "conversation"))  # columns of a chat, turn by turn
 _SHARD = re.compile(r"(.*?)[-_.]?\d+-of-(\d+)((?:-[0-9a-f]+)?\.\w+)")
 
 
@@ -80,7 +82,11 @@ def rows_of(name: str, value: Mapping[str, Any]) -> list[Any]:
     Raises:
         ItemError: if it holds several lists of rows; the message names them.
     """
-    if _is_row(value) and not all(isinstance(inner, list | Mapping) for inner in value.values()):
+    if CHAT & set(value) or (
+        _is_row(value) and not all(isinstance(inner, list | Mapping) for inner in value.values())
+    ):
+        return [value]
+    if any(isinstance(value[key], str | int) for key in _IDS & set(value)) and not set(_LISTS) & set(value):
         return [value]
     columns, data = value.get("columns"), value.get("data")
     if isinstance(columns, list) and isinstance(data, list):  # pandas, orient="split"
