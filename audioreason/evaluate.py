@@ -28,7 +28,7 @@ from audioreason.items.controls import Control, control_clip
 from audioreason.items.splits import split_items, split_of
 from audioreason.items.variants import Ablation, heard, reordered, swapped
 from audioreason.progress import Progress, Quiet
-from audioreason.prompts import Prompt, Rendered, render
+from audioreason.prompts import Prompt, Rendered
 from audioreason.runs import (
     Prediction,
     RunRecord,
@@ -46,6 +46,7 @@ from audioreason.runs import (
     score_run,
 )
 from audioreason.runs.record import Kind
+from audioreason.runs.rendering import render_for
 from audioreason.workspace import Workspace
 
 _CONTROLS: Mapping[str, Control] = {"silence": "silence", "noise": "noise"}
@@ -238,10 +239,12 @@ def read_item_ids(text: str) -> tuple[str, ...]:
     if "," in text or not path.is_file():
         return tuple(part.strip() for part in text.split(",") if part.strip())
     try:
-        raw = path.read_text(encoding="utf-8")
-        named = json.loads(raw) if raw.lstrip().startswith("[") else raw.splitlines()
-        if not all(isinstance(one, str) for one in named):
+        read = path.read_bytes()
+        raw = read.decode("utf-16" if read.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+        named = json.loads(raw) if raw.lstrip().startswith("[") else raw.split("\n")
+        if not all(isinstance(one, str | int) for one in named):
             raise ValueError("not a list of texts")
+        named = [str(one) for one in named]
     except (OSError, ValueError) as error:
         raise ItemError(f"{path} cannot be read as item ids ({error}).", "Write one id a line.") from error
     return tuple(one.strip() for one in named if one.strip())
@@ -258,17 +261,6 @@ def check_free(workspace: Workspace, run_id: str) -> None:
             f"There is a run {run_id} already.",
             "Continue it with --resume, or choose another id with --run-id.",
         )
-
-
-def render_for(prompt: Prompt, item: Item) -> Rendered:
-    """What `prompt` says about `item`: the one place where an item's fields become template variables.
-
-    Raises:
-        PromptError: if the prompt cannot be rendered for it.
-    """
-    return render(
-        prompt, question=item.question, choices=item.choices, language=item.language, modality=item.modality
-    )
 
 
 def _ready(endpoint: Endpoint, clips: Path, hears: bool) -> Endpoint:
@@ -310,7 +302,7 @@ def _clips(
         if progress.should_stop() or ablation == "text":
             return None
         try:
-            source = dataset.clip(heard(item))
+            source = dataset.clip(heard(item) if ablation == "swap" else item)
             clip = None if source is None else prepare_clip(source, cache)
             control = _CONTROLS.get(ablation or "")
             if clip is None or control is None:

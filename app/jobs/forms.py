@@ -131,9 +131,13 @@ def _fields(spec: type[BaseModel]) -> list[tuple[str, FieldInfo]]:
 
 
 def _in_order(spec: type[BaseModel]) -> list[tuple[str, FieldInfo]]:
-    """The fields, those first that decide about others."""
-    deciding = {other for _, field in _fields(spec) for other, _ in _conditions(spec, field)}
-    return sorted(_fields(spec), key=lambda pair: pair[0] not in deciding)
+    """The fields as they are declared, but each after those that decide whether it is shown."""
+    placed: dict[str, FieldInfo] = {}
+    for name, field in _fields(spec):
+        for other, _ in _conditions(spec, field):
+            placed.setdefault(other, spec.model_fields[other])
+        placed.setdefault(name, field)
+    return list(placed.items())
 
 
 def _hints(field: FieldInfo) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.session import runs, workspace
+from audioreason.engines.gpus import Gpu, gpus_now
 from audioreason.errors import JobError
 from audioreason.jobs.logs import LogLine
-from audioreason.jobs.machine import Gpu, gpus_now
 from audioreason.jobs.resources import Usage, usage
 from audioreason.jobs.spec import job_folder
 from audioreason.jobs.watch import JobView, job, list_jobs, metrics, tail_log

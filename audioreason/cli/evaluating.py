@@ -13,10 +13,12 @@ from audioreason.cli.options import settings_of
 from audioreason.cli.output import Json, either, emit_json, interval, percent, remark, terminal_progress
 from audioreason.cli.running import print_report
 from audioreason.errors import EndpointError, RunError
+from audioreason.wording import counted
 from audioreason.workspace import Workspace
 
 if TYPE_CHECKING:
     from audioreason.inference.endpoint import Endpoint, Sampling
+    from audioreason.items import Item
     from audioreason.prompts import Prompt
     from audioreason.runs import EndpointRef, PromptRef, RunRecord
 
@@ -123,7 +125,7 @@ def evaluate(
     from audioreason.evaluate import check_free, choose_items, evaluate_orders
     from audioreason.evaluate import evaluate as run_evaluation
     from audioreason.items import load_dataset
-    from audioreason.prompts import load_prompt
+    from audioreason.prompts import load_prompt, remarks
     from audioreason.runs import load_record, score_report
 
     workspace = Workspace.open()
@@ -136,11 +138,15 @@ def evaluate(
         template = _prompt_of(stored.prompt)
     else:
         template = load_prompt(prompt, [workspace.prompts])
+    for said in remarks(template):
+        remark(f"! {said}")
     sampling = _sampling(given)
     _check_groups(context, sampling, stored)
     data = load_dataset(workspace, given["dataset"])
     # an engine takes seconds to start: a wrong name should not wait for it
-    choose_items(data, None if given["split"] == "full" else given["split"], given["item_ids"])
+    chosen = choose_items(data, None if given["split"] == "full" else given["split"], given["item_ids"])
+    if permute:
+        _say_kept(chosen[: given["limit"]])
     if first is not None and not resume:
         check_free(workspace, first)
     earlier = stored.endpoint if stored else None
@@ -174,6 +180,19 @@ def evaluate(
         name = again if permute else f"--run-id {records[0].run_id}"
         remark(f"Stopped. Continue with: audioreason eval {name} --resume")
         raise typer.Exit(130)
+
+
+def _say_kept(items: Sequence[Item]) -> None:
+    """Name the items some of whose choices no order moves, because they refer to other choices."""
+    from audioreason.items.variants import kept_places
+
+    kept = [item.id for item in items if kept_places(item)]
+    if kept:
+        more = f" and {len(kept) - 3} more" if len(kept) > 3 else ""
+        remark(
+            f"{counted(len(kept), 'item')} with choices that refer to other choices"
+            f" ({', '.join(kept[:3])}{more}): these choices keep their places in every order."
+        )
 
 
 def _report_orders(workspace: Workspace, reports: Sequence[dict[str, Any]], json: bool) -> None:

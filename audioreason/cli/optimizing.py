@@ -71,10 +71,10 @@ def _run(
 ) -> None:
     from audioreason.errors import OptimizeError
     from audioreason.items import load_dataset
-    from audioreason.jobs.kinds.optimize import endpoints, plan
+    from audioreason.jobs.kinds.optimize import plan, search
+    from audioreason.jobs.live import StoppedEarly
     from audioreason.optimize.config import make_config, read_config
     from audioreason.optimize.record import read_optimization
-    from audioreason.optimize.search import optimize as search
     from audioreason.prompts import load_prompt
     from audioreason.runs import new_run_id
 
@@ -94,11 +94,12 @@ def _run(
     search_id = search_id or new_run_id(f"{spec.optimizer}-{Path(spec.prompt).stem}")
     dataset = load_dataset(workspace, spec.dataset)
     seed = load_prompt(spec.prompt, [workspace.prompts])
-    with terminal_progress(json) as progress, endpoints(workspace, spec, remark) as (task, writer):
-        done = search(
-            workspace, dataset, seed, spec, task, writer,
-            optimization_id=search_id, resume=resume, progress=progress,
-        )  # fmt: skip
+    try:
+        with terminal_progress(json) as progress:
+            done = search(workspace, spec, dataset, seed, search_id, resume, progress)
+    except StoppedEarly as stopped:
+        remark(str(stopped))
+        raise typer.Exit(130) from stopped
     either(json, _plain(done), lambda: _show(done))
     if done.standing == "stopped":
         remark(f"Stopped; the best so far is kept. Go on with: audioreason optimize --id {done.id} --resume")

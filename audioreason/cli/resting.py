@@ -154,7 +154,7 @@ def _loop(
             return run_loop(
                 workspace,
                 settings,
-                serve=serving(workspace, settings),
+                serve=serving(workspace, settings, progress),
                 resume=resume,
                 progress=progress,
                 only=only,
@@ -170,7 +170,7 @@ def _plan(workspace: Workspace, settings: RestConfig, json: bool) -> None:
     found = KIND.plan(settings, workspace)
     rows = [("", "requests", f"{found.requests:,}"), *(("", "", note) for note in found.notes)]
     if found.seconds is not None:
-        rows.append(("", "time", f"About {found.seconds / 60:,.1f} minutes of answers. {found.basis}"))
+        rows.append(("", "time", f"About {found.seconds / 60:,.1f} minutes. {found.basis}"))
     rows += [(check.state, check.name, check.sentence) for check in found.checks]
     either(json, found.to_dict(), lambda: emit_table(("", "what", "found"), rows))
     if any(check.state == "fail" for check in found.checks):

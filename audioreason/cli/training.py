@@ -147,15 +147,12 @@ def _plan(spec: TrainSpec, workspace: Workspace, json: bool) -> None:
 def _train(spec: TrainSpec, workspace: Workspace, resume: bool, quiet: bool) -> Trained:
     from audioreason.jobs.kinds.train import data_file, model_folder, recipe
     from audioreason.train.distributed import train_on
-    from audioreason.train.loop import train as run
 
     out = workspace.adapters / spec.name
     arguments = (workspace, model_folder(spec.model), data_file(workspace, spec.data), out, recipe(spec))
     reason = spec.override_reason.strip() or None
     with terminal_progress(quiet) as progress:
-        if spec.gpus > 1:
-            return train_on(spec.gpus, *arguments, resume=resume, override_reason=reason, progress=progress)
-        return run(*arguments, resume=resume, override_reason=reason, progress=progress)
+        return train_on(spec.gpus, *arguments, resume=resume, override_reason=reason, progress=progress)
 
 
 def merge(
@@ -166,7 +163,7 @@ def merge(
 ) -> None:
     """Merge an adapter into its model, shard by shard, for vLLM and everything else to serve."""
     from audioreason.jobs.kinds.merge import adapter_folder, model_folder, models_folder
-    from audioreason.train.merge import Stopped
+    from audioreason.train.merge import Stopped, proof_of
     from audioreason.train.merge import merge as run
 
     workspace = Workspace.open()
@@ -178,4 +175,9 @@ def merge(
     except Stopped as stopped:
         remark(f"Stopped: {stopped} Call it again to go on.")
         raise typer.Exit(130) from stopped
-    either(json, {"folder": str(target)}, lambda: remark(f"The merged model is {target}."))
+    proof = proof_of(target)
+    either(
+        json,
+        {"folder": str(target), "proof": proof},
+        lambda: remark(f"The merged model is {target}. {proof}".strip()),
+    )

@@ -99,35 +99,17 @@ def start_engine(
         EngineError: if torch is not installed, the model is not there, or the child fails or takes too long.
     """
     folder = (model or pocket_folder()).resolve()
-    check_folder(folder)
-    for package in ("torch", "transformers"):
-        if importlib.util.find_spec(package) is None:
-            raise EngineError(
-                f"The local engine needs {package}, which is not installed.",
-                'Install it with: pip install "audioreason[local]", or set an endpoint.',
-            )
-    command = [
-        sys.executable,
-        "-m",
-        "audioreason.engines.server",
-        "--model",
-        str(folder),
-        "--port",
-        "0",
-        "--child",
-    ]
-    command += ["--device", device]
-    for media in (*allowed_media, shipped()):
-        command += ["--allowed-media", str(media)]
-    for option, value in (
-        ("--adapter", adapter),
-        ("--quantize", quantize),
-        ("--served-model-name", name),
-        ("--reasoning-parser", reasoning_parser),
-        ("--threads", threads),
-    ):
-        if value is not None:
-            command += [option, str(value)]
+    command = engine_command(
+        folder,
+        adapter=adapter,
+        quantize=quantize,
+        name=name,
+        allowed_media=allowed_media,
+        reasoning_parser=reasoning_parser,
+        device=device,
+        threads=threads,
+    )
+    command.append("--child")
     log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed by stop()
     key = secrets.token_urlsafe(32)  # in the memory of this process and the child's alone
     environment = os.environ | key_environment(key)
@@ -144,6 +126,46 @@ def start_engine(
         raise
     endpoint = Endpoint(name=ENGINE_NAME, base_url=url, model=name or model_name(folder), transport="file")
     return RunningEngine(process, endpoint.with_key(key), log)
+
+
+def engine_command(
+    folder: Path,
+    *,
+    port: int = 0,
+    adapter: Path | None = None,
+    quantize: str | None = None,
+    name: str | None = None,
+    allowed_media: Sequence[Path] = (),
+    reasoning_parser: str | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+) -> list[str]:
+    """The engine's command as a list of words; arguments as of `start_engine`. Port 0 takes a free one.
+
+    Raises:
+        EngineError: if torch is not installed, or the model is not there.
+    """
+    check_folder(folder)
+    for package in ("torch", "transformers"):
+        if importlib.util.find_spec(package) is None:
+            raise EngineError(
+                f"The local engine needs {package}, which is not installed.",
+                'Install it with: pip install "audioreason[local]", or set an endpoint.',
+            )
+    command = [sys.executable, "-P", "-m", "audioreason.engines.server", "--model", str(folder)]
+    command += ["--port", str(port), "--device", device]
+    for media in (*allowed_media, shipped()):
+        command += ["--allowed-media", str(media)]
+    for option, value in (
+        ("--adapter", adapter),
+        ("--quantize", quantize),
+        ("--served-model-name", name),
+        ("--reasoning-parser", reasoning_parser),
+        ("--threads", threads),
+    ):
+        if value is not None:
+            command += [option, str(value)]
+    return command
 
 
 def _wait(

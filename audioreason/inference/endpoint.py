@@ -51,7 +51,8 @@ class Endpoint(BaseModel):
 
     `base_url` is normalised: `127.0.0.1:8000` becomes `http://127.0.0.1:8000/v1`. An empty `model` means
     the first one that the server lists. `transport` is how clips travel: `file` when server and lab share
-    a disk, `input_audio` (base64 in the request) otherwise, `auto` to find out once by asking.
+    a disk, `input_audio` (base64 in the request) otherwise, `auto` to find out once by asking. `job` is the
+    job that serves it: a saved endpoint is forgotten when that job's worker is gone.
 
     `key_for` is the variable and the address that were confirmed together. It is set when an endpoint is
     made. An endpoint that was read from `endpoints.json` without it, or has another variable or `base_url` by
@@ -71,6 +72,7 @@ class Endpoint(BaseModel):
     api_key_env: str | None = None
     key_for: str | None = None
     api_key_file: Path | None = None
+    job: str = ""
     # address and key of a child process; never written anywhere
     _key: tuple[str, str] | None = PrivateAttr(default=None)
 
@@ -366,14 +368,29 @@ def remove_endpoint(workspace: Workspace, name: str) -> None:
 def _read(workspace: Workspace) -> _Store:
     path = workspace.root / _STORE
     try:
-        return _Store.model_validate_json(path.read_bytes())
+        store = _Store.model_validate_json(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
     except FileNotFoundError:
         return _Store()
     except (OSError, ValidationError, EndpointError) as error:
         raise WorkspaceError(
-            f"{path} cannot be read ({type(error).__name__}).",
-            "Correct it by hand, or move it away and start anew.",
+            f"{path} cannot be read: {_reason(error)}.",
+            "Correct it by hand, or move it away and add the endpoints again.",
         ) from error
+    # a worker that was killed could not take its endpoint off the list; its lock shows that it is gone
+    served = [e for e in store.endpoints if not e.job or FileLock.held(workspace.jobs / e.job / "lock")]
+    default = store.default if any(e.name == store.default for e in served) else None
+    return store.model_copy(update={"endpoints": tuple(served), "default": default})
+
+
+def _reason(error: Exception) -> str:
+    """Why a settings file cannot be read: the place and what is wrong there."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False)[0]
+        message = str(first["msg"]).removeprefix("Value error, ").removeprefix("Invalid JSON: ")
+        if first["type"] == "extra_forbidden":
+            message = "there is no such field"
+        return ": ".join(part for part in (".".join(map(str, first["loc"])), message) if part).rstrip(".")
+    return str(getattr(error, "strerror", None) or error).rstrip(".")
 
 
 def _change(workspace: Workspace, change: Callable[[_Store], _Store]) -> None:
@@ -427,11 +444,9 @@ def _from_secrets_file(name: str) -> str | None:
         path = folder / ".streamlit" / "secrets.toml"
         if path.is_file():
             try:
-                value = tomllib.loads(path.read_text(encoding="utf-8")).get(name)
-            except (OSError, tomllib.TOMLDecodeError) as error:
-                raise EndpointError(
-                    f"{path} cannot be read ({type(error).__name__}).", "Correct it."
-                ) from error
+                value = tomllib.loads(path.read_text(encoding="utf-8-sig")).get(name)
+            except (OSError, ValueError) as error:
+                raise EndpointError(f"{path} cannot be read: {_reason(error)}.", "Correct it.") from error
             if isinstance(value, str):
                 return value
     return None

@@ -12,6 +12,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from audioreason.errors import RunError
+from audioreason.items.variants import Ablation
+from audioreason.runs.record import Kind
 from audioreason.wording import counted
 from audioreason.workspace import Workspace
 
@@ -48,14 +50,21 @@ class _Past:
 
 
 def expect(
-    workspace: Workspace, prompts: Sequence[str], asked: Sequence[Asked], predictions: int
+    workspace: Workspace,
+    prompts: Sequence[str],
+    asked: Sequence[Asked],
+    predictions: int,
+    *,
+    kinds: Sequence[Kind] = ("eval",),
+    ablation: Ablation | None = None,
 ) -> Expectation:
     """What `predictions` predictions for each prompt and model will take, jobs running one after the other.
 
     Only runs of the same model tell. Where a prompt was never run with it, the mean of the model's other
-    prompts stands in; where the model was never run, nothing is expected.
+    prompts stands in; where the model was never run, nothing is expected. Only runs of these kinds tell, with
+    the same ablation.
     """
-    past = _past(workspace, asked)
+    past = _past(workspace, asked, kinds, ablation)
     tokens = seconds = 0.0
     used: list[_Past] = []
     for one in asked:
@@ -79,8 +88,10 @@ def _of(past: Sequence[_Past], asked: Asked) -> list[_Past]:
     return [run for run in there if run.model == there[0].model]
 
 
-def _past(workspace: Workspace, asked: Sequence[Asked]) -> list[_Past]:
-    """Finished evaluations of any of them, newest first, a few of each prompt and model."""
+def _past(
+    workspace: Workspace, asked: Sequence[Asked], kinds: Sequence[Kind], ablation: Ablation | None
+) -> list[_Past]:
+    """Finished runs of any of them, newest first, a few of each prompt and model."""
     from audioreason.runs.record import read_record, run_folders
 
     models = {one.model for one in asked if one.model}
@@ -94,7 +105,9 @@ def _past(workspace: Workspace, asked: Sequence[Asked]) -> list[_Past]:
             record = read_record(folder)
         except RunError:  # the runs' own page says what is wrong with it
             continue
-        if record.prompt is None or record.endpoint is None or record.kind != "eval" or record.ablation:
+        if record.prompt is None or record.endpoint is None:
+            continue
+        if record.kind not in kinds or record.ablation != ablation:
             continue
         prompt, model, base_url = record.prompt.name, record.endpoint.model, record.endpoint.base_url
         if model not in models and base_url not in addresses:

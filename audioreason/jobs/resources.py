@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from audioreason.jobs.machine import gpu_memory_by_pid
+from audioreason.engines.gpus import gpu_memory_by_pid
 
 _EVERY = 1.0  # seconds
 

@@ -9,17 +9,17 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from audioreason.engines.vllm_arguments import check_arguments
+from audioreason.engines.gpus import Gpu, gpus_now, own_gpus, wait_for_memory
+from audioreason.engines.vllm import VllmSettings
 from audioreason.errors import JobError
 from audioreason.jobs.kinds import Check
-from audioreason.jobs.machine import Gpu, gpus_now
 from audioreason.jobs.sizes import ModelSize, model_size
-from audioreason.jobs.supervise import port_is_free
+from audioreason.jobs.supervise import Watcher, port_is_free
 from audioreason.wording import counted
 from audioreason.workspace import Workspace
 
@@ -29,88 +29,30 @@ _OVERHEAD = 3.0  # GiB a GPU for activations, CUDA graphs and the audio tower's 
 _GIB = 2**30
 
 
-class VllmForm(BaseModel):
-    """What one chooses when starting vLLM; everything else is `extra_args`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class _Served(BaseModel):
     model: str = Field(
         default="",
         title="Model",
         description="A folder, or a name on the hub. Empty: the shipped Pocket Listener (local engine).",
         json_schema_extra={"widget": "model"},
     )
-    tensor_parallel: int = Field(
-        default=1,
-        ge=1,
-        title="Tensor parallel",
-        description="GPUs that share one copy of the model.",
-        json_schema_extra={"unit": "GPUs", "engine": "vllm"},
-    )
-    data_parallel: int = Field(
-        default=1,
-        ge=1,
-        title="Data parallel",
-        description="Copies of the model behind one address.",
-        json_schema_extra={"unit": "copies", "engine": "vllm"},
-    )
-    max_length: int = Field(
-        default=16_384,
-        ge=256,
-        title="Longest question and answer together",
-        json_schema_extra={"unit": "tokens", "engine": "vllm"},
-    )
-    reasoning_parser: str = Field(
-        default="",
-        title="Reasoning parser",
-        description="qwen3 gives thoughts apart from the answer; empty leaves <think> in the text.",
-    )
-    quantisation: Literal["", "fp8", "bitsandbytes", "awq", "gptq"] = Field(
-        default="",
-        title="Quantisation",
-        description="fp8 and bitsandbytes shrink on loading; awq and gptq need such a checkpoint.",
-        json_schema_extra={"engine": "vllm"},
-    )
-    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
-        default="auto", title="Number format", json_schema_extra={"advanced": True, "engine": "vllm"}
-    )
-    gpu_memory_utilization: float = Field(
-        default=0.9,
-        gt=0,
-        le=1,
-        title="Share of GPU memory",
-        description="vLLM takes this much at once and fills the rest of it with cache.",
-        json_schema_extra={"engine": "vllm"},
-    )
-    limit_mm: dict[str, int] = Field(
-        default={"audio": 1, "image": 1, "video": 1},
-        title="Media in one question",
-        description="Zeros for image and video stop vLLM 0.24 from starting with Qwen3-Omni.",
-        json_schema_extra={"advanced": True, "engine": "vllm"},
-    )
-    extra_args: list[str] = Field(
-        default=[],
-        title="Further arguments",
-        description="One word each, as vllm serve takes them.",
-        json_schema_extra={"advanced": True, "engine": "vllm"},
-    )
     port: int = Field(
         default=0, ge=0, le=65_535, title="Port", description="0 takes a free one.",
         json_schema_extra={"advanced": True},
     )  # fmt: skip
 
-    @field_validator("model", "reasoning_parser")
+    @field_validator("model")
     @classmethod
-    def _no_option(cls, value: str) -> str:
+    def _model_is_no_option(cls, value: str) -> str:
         if value.startswith("-"):
             raise ValueError("a name does not begin with a dash")
         return value
 
-    @field_validator("extra_args")
-    @classmethod
-    def _not_ours(cls, value: list[str]) -> list[str]:
-        check_arguments(value)
-        return value
+
+class VllmForm(VllmSettings, _Served):  # pydantic takes the last base's fields first
+    """What one chooses when starting vLLM."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def vllm_executable() -> str | None:
@@ -147,6 +89,8 @@ def vllm_command(form: VllmForm, name: str, port: int, media: Path) -> list[str]
         command += ["--tensor-parallel-size", str(form.tensor_parallel)]
     if form.data_parallel > 1:
         command += ["--data-parallel-size", str(form.data_parallel)]
+    if form.max_num_seqs:
+        command += ["--max-num-seqs", str(form.max_num_seqs)]
     if form.reasoning_parser:
         command += ["--reasoning-parser", form.reasoning_parser]
     if form.quantisation:
@@ -168,6 +112,39 @@ def preflight(
         _disk(size, workspace),
         _port(form),
     )
+
+
+def check_start(form: VllmForm, gpus: Callable[[], Sequence[Gpu]] = own_gpus) -> None:
+    """See that vLLM can serve before anything is loaded: executable, model, size of the GPUs, port.
+
+    Memory that is in use now may become free: see `vllm_memory`. Where nvidia-smi shows no GPU, the size is
+    not checked.
+
+    Raises:
+        JobError: with the first that is wrong.
+    """
+    size = model_size(form.model)
+    found = gpus()
+    checks = [_executable(), _model(form, size), *([_fits(form, size, found)] if found else []), _port(form)]
+    for check in checks:
+        if check.state == "fail":
+            raise JobError(check.sentence, "Nothing was loaded.")
+
+
+def vllm_memory(form: VllmForm, seconds: float) -> Callable[[Watcher], bool]:
+    """A function that waits until the memory is free that vLLM takes when it starts."""
+
+    def before(watcher: Watcher) -> bool:
+        return wait_for_memory(
+            f"vLLM with {Path(form.model).name} (gpu_memory_utilization {form.gpu_memory_utilization:g})",
+            lambda gpu: form.gpu_memory_utilization * gpu.total,
+            watcher,
+            count=form.tensor_parallel * form.data_parallel,
+            seconds=seconds,
+            advice="Or lower gpu_memory_utilization.",
+        )
+
+    return before
 
 
 def _executable() -> Check:
@@ -193,6 +170,11 @@ def _model(form: VllmForm, size: ModelSize) -> Check:
             "model", "warn", f"{size.folder} holds no safetensors: only dummy weights can be served."
         )
     return Check("model", "ok", f"{size.folder}: {size.weights / _GIB:.1f} GiB of weights.")
+
+
+def _fits(form: VllmForm, size: ModelSize, gpus: Sequence[Gpu]) -> Check:
+    """Whether the model fits into its share of the GPUs when nothing else uses them."""
+    return _memory(form, size, [replace(gpu, used=0) for gpu in gpus])
 
 
 def _memory(form: VllmForm, size: ModelSize, gpus: Sequence[Gpu]) -> Check:

@@ -17,7 +17,6 @@ from pathlib import Path
 import orjson
 
 from audioreason.errors import EndpointError, ItemError, LabError
-from audioreason.evaluate import render_for
 from audioreason.inference.endpoint import Endpoint, Sampling
 from audioreason.inference.faults import Fault
 from audioreason.inference.messages import build_messages
@@ -31,6 +30,7 @@ from audioreason.optimize.record import Recorder, read_lines
 from audioreason.optimize.shapes import AnswerRecord, Spent
 from audioreason.progress import Progress
 from audioreason.prompts import Prompt
+from audioreason.runs.rendering import render_for
 
 # what is under way when a stop comes is waited for: an answer that was paid for is kept
 PATIENT = Retries(grace=600.0)

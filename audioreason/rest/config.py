@@ -12,14 +12,19 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 from pydantic.config import JsonDict
 
+from audioreason.engines.gpus import WAIT_SECONDS
+from audioreason.engines.vllm import OPERATIONAL, PATIENCE, RESTARTS, VllmSettings
 from audioreason.errors import RestError
 
 LEARNING_RATES = (2e-5, 1e-5, 5e-6)  # of the published three rounds
 FILTERING = ("filter", "filter_changes", "rehearsal")  # fields that the second phase alone goes by
 FITTING = ("longest",)  # what training cannot begin without
+_FREE = (
+    "save_minutes", "concurrency", "gpus", "gpu_wait_seconds", "server_restarts", "server_patience",
+)  # fmt: skip
 _ADVANCED: JsonDict = {"advanced": True}
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -41,11 +46,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-class RestConfig(BaseModel):
-    """Everything that decides what an experiment comes to; its fields are also the form of the job `rest`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class _Rounds(BaseModel):
     name: str = Field(
         default="",
         pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,59})?$",
@@ -253,6 +254,29 @@ class RestConfig(BaseModel):
         json_schema_extra=_ADVANCED,
     )
     seed: int = Field(default=0, title="Seed")
+    gpu_wait_seconds: float = Field(
+        default=WAIT_SECONDS,
+        ge=0,
+        title="Wait for GPU memory",
+        description="How long a phase waits until the memory that it needs is free. Then the experiment fails"
+        " with a sentence that names the processes that use it.",
+        json_schema_extra={"advanced": True, "unit": "seconds"},
+    )
+    server_restarts: int = Field(
+        default=RESTARTS,
+        ge=0,
+        title="Restarts of its server",
+        description="How often the experiment starts the server of a model again when it ends in the middle"
+        " of a phase. The phase then continues with what has no answer yet.",
+        json_schema_extra=_ADVANCED,
+    )
+    server_patience: float = Field(
+        default=PATIENCE,
+        gt=0,
+        title="Time to load a model",
+        description="How long its server may take to answer.",
+        json_schema_extra={"advanced": True, "unit": "seconds"},
+    )
     override_reason: str = Field(
         default="",
         title="Reason to train on benchmark items",
@@ -260,8 +284,28 @@ class RestConfig(BaseModel):
         json_schema_extra=_ADVANCED,
     )
 
+
+class RestConfig(VllmSettings, _Rounds):  # pydantic takes the last base's fields first
+    """Everything that decides what an experiment comes to; its fields are also the form of the job `rest`.
+
+    How vLLM serves is declared in `VllmSettings`, as for a served model; the local engine ignores it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check(self, info: ValidationInfo) -> Self:
+        if self.engine == "vllm" and not (info.context or {}).get("stored"):
+            wanted = self.tensor_parallel * self.data_parallel
+            if not self.gpus:
+                raise ValueError(
+                    "the engine vllm serves on GPUs, and gpus is 0: set gpus to 1 or more, or engine to local"
+                )
+            if wanted > self.gpus:
+                raise ValueError(
+                    f"tensor_parallel {self.tensor_parallel} x data_parallel {self.data_parallel} take"
+                    f" {wanted} GPUs, and gpus is {self.gpus}: set gpus to {wanted}, or lower one of them"
+                )
         if any(not 0 < rate < 1 for rate in self.learning_rates):
             raise ValueError("learning_rates must lie between 0 and 1")
         if len(set(self.eval_prompts)) != len(self.eval_prompts):
@@ -288,11 +332,13 @@ class RestConfig(BaseModel):
         return self.prompt if self.prompt in self.eval_prompts else self.eval_prompts[0]
 
     def differences(self, other: RestConfig, besides: Iterable[str] = ()) -> list[str]:
-        """What another has that would give another result, in words; when states are saved may differ.
+        """What another has that would give another result, in words.
+
+        When states are saved, how long is waited and how a server is started may differ.
 
         Fields in `besides` may differ too.
         """
-        free = {"save_minutes", "concurrency", *besides}
+        free = {*_FREE, *OPERATIONAL, *besides}
         mine, theirs = self.model_dump(), other.model_dump()
         return [
             f"{field} was {mine[field]} and is now {theirs[field]}"
@@ -323,7 +369,8 @@ def make_config(values: Mapping[str, Any]) -> RestConfig:
                 f"Did you mean {close[0]}?" if close else f"There are: {', '.join(RestConfig.model_fields)}.",
             ) from error
         raise RestError(
-            f"The settings cannot be used: {where or 'they'}: {first['msg'].removeprefix('Value error, ')}.",
+            f"The settings cannot be used: {where and f'{where}: '}"
+            f"{first['msg'].removeprefix('Value error, ')}.",
             "Correct it; nothing was started.",
         ) from error
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _PRIOR = 0.5  # of right and of wrong answers: Jeffreys' prior for a share
+DEAF, UNHEARD = "hearing does not beat silence", "no answers to compare with silence"  # why left out
 FAMILY_SHARE = 0.1  # of the aimed problems, at most
 CELL_SHARE = 0.04
 EXPLORE = 0.1  # of all problems, from all cells alike
@@ -123,6 +124,11 @@ def measure(probe: pd.DataFrame, silent: Mapping[str, float], samples: int, zone
             rows.setdefault(Cell(str(family), int(level)), []).append((int(choices), int(n), int(k)))
     if not rows:
         raise RestError("The probe has no answers, so no problems can be aimed.", "Look at the server.")
+    compared = {
+        family
+        for item, family, n in zip(probe["item_id"], probe["family"], probe["n"], strict=True)
+        if n and silent.get(item) is not None
+    }
     chances = {
         cell: [zone_chance(k, n, samples, zones) for _, n, k in problems] for cell, problems in rows.items()
     }
@@ -132,8 +138,10 @@ def measure(probe: pd.DataFrame, silent: Mapping[str, float], samples: int, zone
         reason = ""
         if min(choices for choices, _, _ in problems) < FEWEST_CHOICES:
             reason = "fewer than four choices"
+        elif cell.family not in compared:
+            reason = UNHEARD
         elif not beats.get(cell.family, False):
-            reason = "hearing does not beat silence"
+            reason = DEAF
         measured.append(
             Measured(
                 cell,
@@ -192,6 +200,14 @@ def allocate(measured: Sequence[Measured], problems: int) -> dict[Cell, int]:
     """
     able = [one for one in measured if not one.left_out]
     if not able:
+        unheard = {one.cell.family for one in measured if one.left_out == UNHEARD}
+        deaf = {one.cell.family for one in measured if one.left_out == DEAF}
+        if unheard:
+            raise RestError(
+                f"No family of problems may be aimed at: {len(unheard)} without answers to compare with"
+                f" silence, {len(deaf)} in which hearing does not beat silence.",
+                "See the errors of the probe's runs, and resume.",
+            )
         raise RestError(
             "No family of problems may be aimed at: in none of them hearing beats silence.",
             "Probe with more problems a cell, or learn from a dataset instead.",
@@ -262,7 +278,7 @@ def words(measured: Sequence[Measured], allocation: Mapping[Cell, int]) -> str:
     total = sum(allocation.values())
     share = sum(count * expected[cell] for cell, count in allocation.items()) / total
     aimed = len({cell.family for cell in allocation})
-    left = len({one.cell.family for one in measured if one.left_out == "hearing does not beat silence"})
+    left = len({one.cell.family for one in measured if one.left_out == DEAF})
     said = (
         f"{counted(total, 'problem')} of {counted(len(allocation), 'cell')}"
         f" ({counted(aimed, 'family', 'families')}) to make; the probe lets expect"

@@ -20,6 +20,7 @@ from audioreason.rest.phases import Interrupted
 from audioreason.rest.record import generate_run, silent_run
 from audioreason.runs import load_record, run_folder, run_status
 from audioreason.runs.record import Kind
+from audioreason.wording import counted
 from audioreason.workspace import Workspace
 
 _SEEDS = 1_000  # apart: a round's seed is another for each of the experiment's
@@ -140,12 +141,17 @@ def ask(
 
     Raises:
         Interrupted: if a stop was asked for.
-        EndpointError: if the server went away.
+        EndpointError: if the server went away, or no prediction has an answer.
         LabError: as `evaluate`.
     """
     folder = run_folder(workspace, run_id)
-    if folder.is_dir() and run_status(folder) == "finished" and not _unanswered(folder):
-        return
+    if folder.is_dir() and run_status(folder) == "finished":
+        try:
+            _check_answered(run_id, folder)
+        except EndpointError:  # what has no answer is asked for again
+            pass
+        else:
+            return
     evaluate(
         workspace,
         load_dataset(workspace, dataset),
@@ -165,11 +171,7 @@ def ask(
     )
     if run_status(folder) != "finished":
         raise Interrupted
-    if lost := _unanswered(folder):
-        raise EndpointError(
-            f"The server went away: {lost} predictions of {run_id} have no answer.",
-            "What it answered is kept.",
-        )
+    _check_answered(run_id, folder)
 
 
 def stored_prompt(workspace: Workspace, run_id: str, name: str) -> Prompt:
@@ -179,14 +181,30 @@ def stored_prompt(workspace: Workspace, run_id: str, name: str) -> Prompt:
     return load_prompt(name, [workspace.prompts])
 
 
-def _unanswered(folder: Path) -> int:
-    """Predictions of a finished run that nobody answered because nobody was there."""
+def _check_answered(run_id: str, folder: Path) -> None:
+    """See that a finished run has the answers that the server could give.
+
+    Raises:
+        EndpointError: if predictions are missing because the server was not there, or none has an answer:
+            a phase that counted nothing would say something wrong about the model.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    kinds = pq.read_table(folder / "predictions.parquet", columns=["error_kind"])["error_kind"]
-    return int(pc.sum(pc.is_in(kinds, pa.array(_GONE))).as_py() or 0)
+    table = pq.read_table(folder / "predictions.parquet", columns=["error_kind", "error"])
+    kinds = table["error_kind"]
+    if lost := int(pc.sum(pc.is_in(kinds, pa.array(_GONE))).as_py() or 0):
+        raise EndpointError(
+            f"The server went away: {lost} predictions of {run_id} have no answer.",
+            "What it answered is kept.",
+        )
+    if len(table) and kinds.null_count == 0:
+        raise EndpointError(
+            f"None of {counted(len(table), 'prediction')} of {run_id} has an answer. The first error:"
+            f" {table['error'][0].as_py()}",
+            "Correct the cause; they are asked for again.",
+        )
 
 
 def run_tokens(workspace: Workspace, run_id: str) -> int:

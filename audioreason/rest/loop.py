@@ -10,11 +10,12 @@ neither jobs nor how a server is made: `serve` is handed in.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from audioreason.errors import ItemError, LabError, RestError
+from audioreason.errors import EndpointError, ItemError, LabError, RestError, RunError
 from audioreason.items import load_dataset
 from audioreason.items.guard import check_training
 from audioreason.progress import Progress, Quiet
@@ -57,6 +58,8 @@ from audioreason.rest.settling import check_kept, settle
 from audioreason.rest.training import left_out, merge_round, round_recipe, train_round
 from audioreason.runs import run_folder
 from audioreason.workspace import FileLock, Workspace
+
+log = logging.getLogger("audioreason.rest")
 
 Step = tuple[int, str]  # a round's number and a phase
 
@@ -228,10 +231,22 @@ def _go_on(
         if progress.should_stop():
             raise Interrupted
         one = rounds[number] if number < len(rounds) else Round(number=number)
-        began = time.monotonic()
+        began, notes = time.monotonic(), list(one.notes)
         named = Named(progress, f"round {number}" if number else "base")
-        _phase(workspace, config, rounds, one, phase, server, named)
-        one.seconds[phase] = round(time.monotonic() - began, 1)
+        while True:
+            try:
+                _phase(workspace, config, rounds, one, phase, server, named)
+                break
+            except (EndpointError, RunError) as error:
+                if not server.came_back(error):
+                    raise
+                log.warning("%s The server answers again: the phase %s continues.", error.message, phase)
+                one = one.model_copy(update={"notes": notes})
+        loading, server.seconds = server.seconds, 0.0
+        apart = loading + (one.seconds.get("silent", 0.0) if phase == "generate" else 0.0)
+        one.seconds[phase] = round(time.monotonic() - began - apart, 1)
+        if loading:
+            one.seconds["loading"] = round(one.seconds.get("loading", 0.0) + loading, 1)
         one.phase = phase
         write_round(workspace, config.name, one)
         if only is not None:
@@ -284,7 +299,10 @@ def _phase(
             one.notes.append(said)
         one.problems = problems_dataset(config, number)
         one.generate = generate(workspace, config, number, one.problems, endpoint, progress)
+        began = time.monotonic()
         one.silent = ask_silent(workspace, config, number, one.problems, endpoint, progress)
+        if one.silent:
+            one.seconds["silent"] = round(time.monotonic() - began, 1)
         asked_for = [*asked_before, one.generate, *([one.silent] if one.silent else [])]
         one.tokens[phase] = sum(run_tokens(workspace, run_id) for run_id in asked_for)
     elif phase == "filter":

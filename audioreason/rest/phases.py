@@ -5,11 +5,12 @@ Knows nothing about what a phase does, nor how a server is made: `Serve` is hand
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 from audioreason.errors import LabError, RestError
 from audioreason.progress import Progress
@@ -28,6 +29,14 @@ class Interrupted(Exception):
     """A stop was asked for; what was done is kept, and the same call goes on."""
 
 
+@runtime_checkable
+class Restarting(Protocol):
+    """A server that is started again when it ends in the middle."""
+
+    def came_back(self) -> bool:
+        """Whether it had ended and answers again; waits meanwhile, and raises if it is given up."""
+
+
 class Server:
     """At most one server at a time: it stays while the same model is asked, and goes before a training."""
 
@@ -35,19 +44,40 @@ class Server:
         self._serve = serve
         self._stack = ExitStack()
         self._now: tuple[Path, Path | None] | None = None
+        self._running: AbstractContextManager[Endpoint] | None = None
         self._endpoint: Endpoint | None = None
+        self.seconds = 0.0  # spent on loading models
 
     def ask(self, folder: Path, adapter: Path | None, name: str) -> Endpoint:
         """The endpoint of a model; another's server is stopped first."""
         if self._endpoint is None or self._now != (folder, adapter):
             self.stop()
-            self._endpoint = self._stack.enter_context(self._serve(folder, adapter, name))
-            self._now = (folder, adapter)
+            began = time.monotonic()
+            running = self._serve(folder, adapter, name)
+            self._endpoint = self._stack.enter_context(running)
+            self.seconds += time.monotonic() - began
+            self._running, self._now = running, (folder, adapter)
         return self._endpoint
+
+    def came_back(self, error: LabError) -> bool:
+        """After `error` of a phase: whether the server had ended in it and answers again.
+
+        Raises:
+            LabError: if the server is given up: its own error, with what the phase left.
+            Interrupted: if a stop was asked for meanwhile.
+        """
+        if not isinstance(self._running, Restarting):
+            return False
+        try:
+            return self._running.came_back()
+        except LabError as given_up:
+            given_up.message = f"{given_up.message} {error.message}"
+            given_up.hint = f"{given_up.hint} {error.hint}".strip()
+            raise given_up from error
 
     def stop(self) -> None:
         """Stop what is running; a second call does nothing."""
-        self._endpoint = self._now = None
+        self._endpoint = self._now = self._running = None
         self._stack.close()
 
     def __enter__(self) -> Self:

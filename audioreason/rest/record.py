@@ -53,7 +53,7 @@ class Round(BaseModel):
         silent: the run of its silent control, empty without one.
         evaluations: run ids by prompt.
         again: the run of the base's second asking, empty without one.
-        seconds: by phase, of the attempt that finished it.
+        seconds: by phase, of the attempt that finished it; loading models and the silent control apart.
         tokens: completion tokens by phase.
         training: examples learned from; None before the filter.
         training_words: how they were chosen, one sentence.
@@ -246,7 +246,7 @@ def read_experiment(workspace: Workspace, name: str) -> Experiment:
     folder = experiment_folder(workspace, name)
     path = folder / "config.json"
     try:
-        config = RestConfig.model_validate_json(path.read_bytes())
+        config = RestConfig.model_validate_json(path.read_bytes(), context={"stored": True})
     except FileNotFoundError as error:
         known = [listed.id for listed in list_experiments(workspace)]
         raise RestError(

@@ -43,7 +43,10 @@ def settle(workspace: Workspace, config: RestConfig) -> None:
     found = read_experiment(workspace, config.name)
     changed = found.config.differences(config)
     free = _free(workspace, config.name, found.rounds)
-    if not changed or found.config.differences(config, free):
+    if not changed:  # how a server is started may differ, and is kept as it is now
+        write_config(workspace, config, replace=True)
+        return
+    if found.config.differences(config, free):
         write_config(workspace, config)
         return
     check_cues(workspace, config)

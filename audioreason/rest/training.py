@@ -53,7 +53,6 @@ def train_round(
     """
     from audioreason.engines.adapters import read_record
     from audioreason.train.distributed import train_on
-    from audioreason.train.loop import train
 
     name = adapter_name(config.name, number)
     out = workspace.adapters / name
@@ -64,12 +63,14 @@ def train_round(
     reason = config.override_reason.strip() or None
     again = out.exists()
     try:
-        if config.gpus > 1:
-            result = train_on(
-                config.gpus, *arguments, resume=again, override_reason=reason, progress=progress
-            )
-        else:
-            result = train(*arguments, resume=again, override_reason=reason, progress=progress)
+        result = train_on(
+            config.gpus,
+            *arguments,
+            resume=again,
+            override_reason=reason,
+            progress=progress,
+            wait_seconds=config.gpu_wait_seconds,
+        )
     except ItemError as error:
         if progress.should_stop():  # before the first step
             raise Interrupted from error

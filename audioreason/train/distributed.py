@@ -1,8 +1,11 @@
-"""Training on several GPUs of one host: the same recipe once for each, started by torchrun.
+"""Training in processes of its own, one for each GPU, so that the GPU is empty when it ends.
 
-The parent writes what to do into a file, starts the processes, and relays what the first one says: its
-standard output carries one JSON object a line. A stop is a file that the first process looks for, and it
-tells the others; if the parent is killed, all of them end. Knows nothing about the recipe.
+Memory that CUDA libraries take in a process is given back only when the process ends: after a training of a
+30B model in the caller's process 35 GiB stay in use. So the recipe runs in a child process, or in one for
+each of several GPUs (started by torchrun). The parent writes what to do into a file, starts the processes,
+and relays what the first one says: its standard output carries one JSON object a line; its standard error
+goes to the parent's log. A stop is a file that the first process looks for, and it tells the others; if the
+parent is killed, all of them end. Knows nothing about the recipe.
 
     python -m audioreason.train.distributed TASK.json     one of the processes
 """
@@ -11,26 +14,35 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import traceback
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+from audioreason import errors
+from audioreason.engines.gpus import WAIT_SECONDS, wait_for_memory
 from audioreason.engines.tied import tied
-from audioreason.errors import EngineError, GuardError, ItemError, LabError, WorkspaceError
+from audioreason.errors import EngineError, LabError
 from audioreason.progress import Progress, Quiet
 from audioreason.train.recipe import Recipe, Trained
 from audioreason.workspace import Workspace
 
+log = logging.getLogger("audioreason.train")
+
 _ERRORS: dict[str, type[LabError]] = {
-    kind.__name__: kind for kind in (EngineError, GuardError, ItemError, WorkspaceError)
+    name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, LabError)
 }
 _GRACE = 120.0  # seconds for a state to be written after a stop
+_KEPT_LINES = 40  # of standard error, for the sentence if a process ends without one
 
 
 def train_on(
@@ -44,13 +56,21 @@ def train_on(
     resume: bool = False,
     override_reason: str | None = None,
     progress: Progress | None = None,
+    wait_seconds: float = WAIT_SECONDS,
 ) -> Trained:
-    """`loop.train` in so many processes, each with its own GPU (or share of the CPU).
+    """`loop.train` in so many child processes (one at least), each with its own GPU (or share of the CPU).
+
+    On GPUs it first waits, `wait_seconds` at most, until the memory that the training needs is free.
 
     Raises:
-        LabError: as `loop.train`, or if a process ended without a word.
+        LabError: as `loop.train`, if the GPU's memory stays in use, or if a process was killed.
     """
     progress = progress or Quiet()
+    processes = max(1, processes)
+    if recipe.device == "cuda" and not _has_memory(
+        processes, workspace, model, data, recipe, progress, wait_seconds
+    ):
+        return Trained(out, False, 0, 0, None, None, False, 0, False)  # stopped before it began
     with tempfile.TemporaryDirectory(prefix="audioreason-train-") as scratch:
         stop = Path(scratch) / "stop"
         task = Path(scratch) / "task.json"
@@ -68,24 +88,68 @@ def train_on(
                 }
             )
         )
-        # torchrun itself: `accelerate launch --cpu` starts one process, whatever number is asked for
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        command += ["--nproc_per_node", str(processes), "--module", "audioreason.train.distributed"]
-        command += [str(task)]
-        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
-            process = subprocess.Popen(
-                tied(command),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                start_new_session=True,
-            )
-            try:
-                said = _relay(process, progress, stop)
-            finally:
-                _end(process)
-            return _result(said, process.returncode, log)
+        process = subprocess.Popen(
+            tied(_command(processes, task)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        assert process.stderr is not None
+        words: deque[str] = deque(maxlen=_KEPT_LINES)
+        reader = threading.Thread(target=_log, args=(process.stderr, words), name="training log", daemon=True)
+        reader.start()
+        try:
+            said = _relay(process, progress, stop)
+        finally:
+            _end(process)
+            reader.join(2)
+        return _result(said, process.returncode, words)
+
+
+def _command(processes: int, task: Path) -> list[str]:
+    module = "audioreason.train.distributed"
+    if processes == 1:
+        return [sys.executable, "-P", "-m", module, str(task)]
+    # torchrun itself: `accelerate launch --cpu` starts one process, whatever number is asked for
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    return [*command, "--nproc_per_node", str(processes), "--module", module, str(task)]
+
+
+def _has_memory(
+    processes: int,
+    workspace: Workspace,
+    model: Path,
+    data: Path,
+    recipe: Recipe,
+    progress: Progress,
+    seconds: float,
+) -> bool:
+    """Whether the GPUs have the memory that the training is estimated to need; False after a stop."""
+    from audioreason.train.plans import look_ahead
+
+    needed = look_ahead(workspace, model, data, recipe).estimate.bytes / 2**20
+    return wait_for_memory(
+        f"Training {model.name}",
+        lambda gpu: needed,
+        progress,
+        count=processes,
+        seconds=seconds,
+        advice="Lower the rank or part_tokens."
+        if recipe.quantize
+        else "Hold the frozen experts in 4 bits (quantize: nf4).",
+    )
+
+
+def _log(stream: IO[str], words: deque[str]) -> None:
+    """Pass what the processes write to standard error on to the log, and keep the last of it."""
+    with contextlib.suppress(ValueError, OSError):  # closed
+        for line in stream:
+            if text := line.rstrip():
+                words.append(text)
+                log.info("%s", text)
 
 
 def _relay(process: subprocess.Popen[str], progress: Progress, stop: Path) -> dict[str, Any]:
@@ -123,18 +187,16 @@ def _relay(process: subprocess.Popen[str], progress: Progress, stop: Path) -> di
     return last
 
 
-def _result(said: dict[str, Any], status: int, log: IO[str]) -> Trained:
+def _result(said: dict[str, Any], status: int, words: Sequence[str]) -> Trained:
     if "result" in said:
         values = said["result"]
         return Trained(**{**values, "folder": Path(values["folder"])})
     if "error" in said:
         raise _ERRORS.get(said["error"], EngineError)(said["message"], said["hint"])
-    log.seek(0)
-    words = [line.strip() for line in log if line.strip()]
-    raise EngineError(
-        f"Training in several processes ended with status {status}: {words[-1] if words else 'no word'}",
-        "What was saved is kept; resume it.",
-    )
+    killed = status in (-signal.SIGKILL, 128 + signal.SIGKILL)
+    why = "was killed, perhaps because memory ran out" if killed else f"ended with status {status}"
+    last = f": {words[-1].strip()}" if words and not killed else "."
+    raise EngineError(f"The training process {why}{last}", "What was saved is kept; resume it.")
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -150,7 +212,8 @@ def _end(process: subprocess.Popen[str]) -> None:
             process.wait()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
-            pipe.close()
+            with contextlib.suppress(OSError):
+                pipe.close()
 
 
 class _Spoken:
@@ -197,6 +260,17 @@ def main(task: Path) -> int:
     except LabError as error:
         if first:
             _say(what="error", error=type(error).__name__, message=error.message, hint=error.hint)
+        return 1
+    except Exception as error:  # noqa: BLE001 - the parent gets a sentence, the log the rest
+        if first:
+            traceback.print_exc()
+            said = (str(error) or type(error).__name__).splitlines()[0]
+            _say(
+                what="error",
+                error="EngineError",
+                message=f"Training failed ({type(error).__name__}): {said}",
+                hint="What was saved is kept; the log has the details.",
+            )
         return 1
     if first:
         _say(what="result", result={**asdict(result), "folder": str(result.folder)})

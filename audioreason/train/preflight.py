@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from audioreason.engines.gpus import own_gpus
 from audioreason.engines.nf4 import BYTES_A_WEIGHT
 from audioreason.engines.pocket import read_config
 from audioreason.errors import EngineError
@@ -171,8 +172,14 @@ def check_memory(model: Path, recipe: Recipe, longest: int, device: str) -> Esti
 
 
 def memory(device: str) -> tuple[float, str]:
-    """Bytes that training may use on a device, and what the device is called."""
+    """Bytes that training may use on a device, and what the device is called.
+
+    For a GPU nvidia-smi is asked: asking through CUDA would itself take half a GiB of it.
+    """
     if device == "cuda":
+        if gpus := own_gpus():
+            least = min(gpus, key=lambda gpu: gpu.free)
+            return float(least.free) * 2**20, least.name
         import torch
 
         free, _ = torch.cuda.mem_get_info()

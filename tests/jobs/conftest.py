@@ -32,16 +32,28 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def fake_vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of what stands in for vLLM's executable; the process that it starts ignores SIGTERM."""
+    """The folder of what stands in for vLLM and nvidia-smi; the process that it starts ignores SIGTERM."""
     home = tmp_path / "fake"
     home.mkdir()
-    executable = tmp_path / "vllm"
     program = Path(__file__).with_name("fake_vllm.py")
-    executable.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {program} "$@"\n')
-    executable.chmod(0o755)
-    monkeypatch.setenv("AUDIOREASON_VLLM", str(executable))
+    for name in ("vllm", "nvidia-smi"):
+        executable = tmp_path / "bin" / name
+        executable.parent.mkdir(exist_ok=True)
+        python = shlex.quote(sys.executable)
+        executable.write_text(f'#!/bin/sh\nFAKE_NAME={name} exec {python} {program} "$@"\n')
+        executable.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("AUDIOREASON_VLLM", str(tmp_path / "bin" / "vllm"))
     monkeypatch.setenv("FAKE_VLLM", str(home))
     return home
+
+
+@pytest.fixture
+def fake_gpu(fake_vllm: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same on a machine with one GPU of 80 GiB, whose memory `memory.json` says and servers hold."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    (fake_vllm / "memory.json").write_text('{"total": 81920}')
+    return fake_vllm
 
 
 @pytest.fixture(autouse=True)

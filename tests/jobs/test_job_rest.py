@@ -1,4 +1,4 @@
-"""Self-training as a job: killed, stopped or left by its server in mid-round, it goes on to the same end."""
+"""Self-training as a job: killed, stopped or left by its server in mid-round, it comes to the same end."""
 
 from __future__ import annotations
 
@@ -123,20 +123,14 @@ def test_stopped_in_the_middle_of_phases_it_goes_on_as_if_nothing_had_been(
     finish_as(calm, lab, job_id, attempts=3)
 
 
-def test_a_server_that_dies_ends_the_job_with_a_sentence_and_resume_asks_for_the_rest(
+def test_a_server_that_dies_is_started_again_and_the_job_goes_on(
     lab: Workspace, calm: dict[str, object]
 ) -> None:
     job_id = submit(lab, "exp")
     when = moments(lab)
-    asked = {"candidates": "exp-r1-generate", "evaluation": f"exp-r1-eval-{LISTENER_PROMPT}"}
-    for phase, run_id in asked.items():
+    for phase in ("candidates", "evaluation"):
         until_running(lab, job_id, when[phase])
-        (server,) = [one for one in everyone(lab) if "audioreason.engines.server" in one.cmdline()]
+        server = [one for one in everyone(lab) if "audioreason.engines.server" in one.cmdline()][-1]
         server.kill()
-        view = until_state(lab, job_id, "failed", "finished", "crashed", seconds=90)
-        assert view.state == "failed", f"{phase}: {view.reason}"
-        assert "The server went away" in view.reason and f"of {run_id} have no answer" in view.reason
-        assert view.hint.startswith("What it answered is kept.") and "rest run exp --resume" in view.hint
-        until(lambda: not everyone(lab), what="something stayed behind")
-        actions.resume(lab, job_id)
-    finish_as(calm, lab, job_id, attempts=3)
+    finish_as(calm, lab, job_id, attempts=1)
+    assert tail_log(lab, job_id, search="it is started again in")

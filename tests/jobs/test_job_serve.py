@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from audioreason.engines.gpus import Gpu
 from audioreason.errors import JobError
 from audioreason.inference.endpoint import default_endpoint, load_endpoints
 from audioreason.jobs import actions
 from audioreason.jobs import rows as table
 from audioreason.jobs.kinds.serve import ServeSpec
-from audioreason.jobs.machine import Gpu
 from audioreason.jobs.supervise import answers, free_port
 from audioreason.jobs.vllm import VllmForm, preflight, vllm_command
 from audioreason.jobs.watch import job, tail_log
@@ -102,8 +102,9 @@ def test_a_server_that_crashes_is_started_again_at_the_same_address(workspace: W
     assert load_endpoints(workspace) == (endpoint,)
     names = [phase.name for phase in job(workspace, job_id).phases]
     assert names == [
-        "start", "start server", "wait 1 s to restart", "restart server (1)", "wait 2 s to restart",
-        "restart server (2)", "serving", "wait 4 s to restart", "restart server (3)", "serving",
+        "start", "loading model", "wait 1 s to restart", "loading model (1 restart)", "wait 2 s to restart",
+        "loading model (2 restarts)", "serving", "wait 4 s to restart", "loading model (3 restarts)",
+        "serving",
     ]  # fmt: skip
     assert tail_log(workspace, job_id, search="not enough memory")
 
@@ -114,7 +115,8 @@ def test_a_server_that_never_comes_up_is_given_up_with_its_last_words(
     (fake / "fail").write_text("99")
     job_id = serve(workspace, attempts=2)
     view = until_state(workspace, job_id, "failed")
-    assert "failed 2 times in a row" in view.reason and "not enough memory for one block" in view.reason
+    assert "vLLM ended with status 1 before it could serve fake/model (after 1 restart)" in view.reason
+    assert "ValueError: not enough memory for one block" in view.reason
     assert load_endpoints(workspace) == ()
 
 
@@ -124,9 +126,13 @@ def test_a_worker_killed_with_its_server_running_leaves_no_orphan(workspace: Wor
     until(lambda: job(workspace, job_id).ready)
     endpoint = load_endpoints(workspace)[0]
     (row,) = table.peek(workspace)
+    assert default_endpoint(workspace) == endpoint
     os.kill(row.pid or 0, signal.SIGKILL)
+    # nobody has looked at the jobs yet
+    until(lambda: gone(grandchild(fake)), what="vLLM stayed behind")
+    assert not answers(f"{endpoint.root_url}/health")
+    assert load_endpoints(workspace) == () and default_endpoint(workspace) is None
     until_state(workspace, job_id, "crashed")
-    assert gone(grandchild(fake)) and not answers(f"{endpoint.root_url}/health")
     actions.resume(workspace, job_id)
     until(lambda: job(workspace, job_id).ready)
     assert load_endpoints(workspace)[0].base_url == endpoint.base_url

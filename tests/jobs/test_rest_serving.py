@@ -29,7 +29,8 @@ from audioreason.jobs.serving import serving
 from audioreason.rest.config import RestConfig
 from audioreason.workspace import Workspace
 workspace = Workspace.open(Path(sys.argv[1]))
-with serving(workspace, RestConfig(name="e", engine=sys.argv[2]))(Path(sys.argv[3]), None, "m") as endpoint:
+config = RestConfig(name="e", engine=sys.argv[2], gpus=1 if sys.argv[2] == "vllm" else 0)
+with serving(workspace, config)(Path(sys.argv[3]), None, "m") as endpoint:
     print("\\nserves", endpoint.root_url, flush=True)
     time.sleep(600)
 """
@@ -78,7 +79,7 @@ def test_a_killed_loop_takes_vllm_and_what_vllm_started_with_it(
 ) -> None:
     if own_session:
         (fake_vllm / "starts").write_text("a life before\n")  # what an even life starts leaves the session
-    begun = loop("vllm", "/any/model")
+    begun = loop("vllm", str(fake_vllm))
     child = int((fake_vllm / "grandchild").read_text())
     assert child in {one.pid for one in begun.family} and answers(f"{begun.address}/health")
     assert (os.getsid(child) == child) is own_session
@@ -102,8 +103,8 @@ def test_a_killed_loop_takes_the_local_engine_with_it(loop: Callable[[str, str],
 def test_vllm_and_what_it_started_are_gone_when_the_loop_is_through_with_it(
     workspace: Workspace, fake_vllm: Path
 ) -> None:
-    serve = serving(workspace, RestConfig(name="e", engine="vllm"))
-    with serve(Path("/any/model"), None, "m") as endpoint:
+    serve = serving(workspace, RestConfig(name="e", engine="vllm", gpus=1))
+    with serve(fake_vllm, None, "m") as endpoint:
         child = int((fake_vllm / "grandchild").read_text())
         assert answers(f"{endpoint.root_url}/health") and not gone(child)
     assert gone(child) and not answers(f"{endpoint.root_url}/health")
@@ -113,10 +114,13 @@ def test_vllm_that_cannot_serve_is_one_sentence_with_its_status(
     workspace: Workspace, fake_vllm: Path
 ) -> None:
     (fake_vllm / "fail").write_text("99")
-    serve = serving(workspace, RestConfig(name="e", engine="vllm"))
+    serve = serving(workspace, RestConfig(name="e", engine="vllm", gpus=1))
     with (
-        pytest.raises(JobError, match="vLLM ended with status 1 before it could serve /any/model"),
-        serve(Path("/any/model"), None, "m"),
+        pytest.raises(
+            JobError,
+            match=r"vLLM ended with status 1 before it could serve .*/fake: ValueError: not enough memory",
+        ),
+        serve(fake_vllm, None, "m"),
     ):
         pass
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rest_lab import build_items, build_tiny, half_right
@@ -11,6 +12,22 @@ from rest_lab import build_items, build_tiny, half_right
 from audioreason.items import load_dataset
 from audioreason.workspace import Workspace
 from tests.servers import FakeServer
+
+
+@pytest.fixture(autouse=True)
+def train_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train in the test's own process: a child takes seconds to import torch.
+
+    The tests of `jobs` and `train` have real children.
+    """
+    from audioreason.train import distributed
+    from audioreason.train.loop import train
+    from audioreason.train.recipe import Trained
+
+    def train_on(processes: int, *given: Any, wait_seconds: float, **more: Any) -> Trained:
+        return train(*given, **more)
+
+    monkeypatch.setattr(distributed, "train_on", train_on)
 
 
 @pytest.fixture(scope="session")

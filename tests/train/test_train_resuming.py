@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from audioreason.engines.adapters import WEIGHTS, Adapter, AdapterRecord
-from audioreason.engines.experts import LoraShape
+from audioreason.engines.adapters import Adapter, AdapterRecord
+from audioreason.engines.deltas import WEIGHTS
 from audioreason.engines.weights import Shards
 from audioreason.errors import ItemError, JobError, LabError
 from audioreason.items import Item, load_dataset, save_dataset
@@ -71,12 +71,14 @@ def why_not(kind: Any, spec: Any, workspace: Workspace, job_id: str) -> str:
 def begin(spec: Any, lab: Workspace, job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A training that is killed after its first state was saved; what it would have learned is left out."""
 
-    def killed(workspace: Workspace, model: Path, data: Path, out: Path, *rest: Any, **more: Any) -> None:
+    def killed(
+        gpus: int, workspace: Workspace, model: Path, data: Path, out: Path, *rest: Any, **more: Any
+    ) -> None:
         (out / "state.pt").write_bytes(b"state")
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("audioreason.train.loop.train", killed)
+        patch.setattr("audioreason.train.distributed.train_on", killed)
         with pytest.raises(KeyboardInterrupt):
             TRAIN.run(spec, lab, progress(job))
 
@@ -148,7 +150,7 @@ def test_a_training_that_fails_before_its_first_step_leaves_its_name_free(
     def fails(*given: Any, **more: Any) -> None:
         raise ItemError("Nothing is left.")
 
-    monkeypatch.setattr("audioreason.train.loop.train", fails)
+    monkeypatch.setattr("audioreason.train.distributed.train_on", fails)
     spec = TRAIN.settings({"data": str(data), "model": str(tiny), "name": "free"})
     with pytest.raises(ItemError):
         TRAIN.run(spec, own, progress(tmp_path / "job"))
@@ -165,7 +167,7 @@ def adapter(lab: Workspace, tiny: Path) -> Callable[[bytes], Adapter]:
         write_atomic(folder / "adapter_config.json", '{"r": 4, "lora_alpha": 8.0, "target_modules": ["q"]}')
         write_atomic(folder / WEIGHTS, weights)
         write_atomic(folder / "audioreason.json", record.model_dump_json())
-        return Adapter(folder, LoraShape(4, 8.0, True, False), record)
+        return Adapter(folder, record)
 
     return make
 
@@ -213,7 +215,7 @@ def test_a_stop_before_the_first_step_is_a_stop_and_can_go_on(
 
     spec = TRAIN.settings({"data": str(data), "model": str(tiny), "name": "stopped-early"})
     with monkeypatch.context() as patch:
-        patch.setattr("audioreason.train.loop.train", stopped)
+        patch.setattr("audioreason.train.distributed.train_on", stopped)
         with pytest.raises(StoppedEarly):
             TRAIN.run(spec, own, asked)
     TRAIN.check_resume(spec, own, "job")

@@ -158,7 +158,7 @@ class Kind:
             raise JobError(
                 f"The settings of a job {self.name} have no field {where}."
                 if unknown
-                else f"The settings of a job {self.name} cannot be used: {where or 'they'}:"
+                else f"The settings of a job {self.name} cannot be used:{where and f' {where}:'}"
                 f" {first['msg'].removeprefix('Value error, ')}.",
                 names if unknown else f"See the fields with: audioreason jobs kinds {self.name}",
             ) from error

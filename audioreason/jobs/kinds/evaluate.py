@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from audioreason.errors import JobError
+from audioreason.errors import JobError, PromptError
 from audioreason.jobs.endpoints import DEFAULT_ENDPOINT, asked, embedded_model, named_endpoint
 from audioreason.jobs.kinds import Kind, Plan
 from audioreason.jobs.live import JobProgress, StoppedEarly
@@ -239,7 +239,7 @@ def plan(spec: EvaluateSpec, workspace: Workspace) -> Plan:
     """Items and requests of the whole matrix, tokens and time as past runs of its prompts took them."""
     from audioreason.items import load_dataset
     from audioreason.jobs.past import expect
-    from audioreason.prompts import load_prompt
+    from audioreason.prompts import load_prompt, remarks
 
     dataset = load_dataset(workspace, spec.dataset)
     counts = [len(_chosen(dataset, split, spec.items)[: spec.limit]) for split in dict.fromkeys(spec.splits)]
@@ -256,6 +256,9 @@ def plan(spec: EvaluateSpec, workspace: Workspace) -> Plan:
         )
     if dataset.info.kind == "benchmark" and _opens_sealed(dataset, spec):
         notes.append("This includes the sealed half: use it for final figures, not while you edit a prompt.")
+    for name in dict.fromkeys(spec.prompts):
+        with contextlib.suppress(PromptError):  # the job says why it cannot be used
+            notes += [f"{name}: {said}" for said in remarks(load_prompt(name, [workspace.prompts]))]
     if None in endpoints and len(expand(spec)) > 1:
         notes.append("Each run starts an engine of its own; with a serve job they would share one.")
     per_run = sum(counts) * spec.samples * len(set(spec.seeds))

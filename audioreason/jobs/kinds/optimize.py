@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from audioreason.errors import JobError
+from audioreason.errors import EndpointError, JobError, RunError
 from audioreason.jobs.endpoints import EMBEDDED, asked, embedded_model, named_endpoint
 from audioreason.jobs.kinds import Kind, Plan
 from audioreason.jobs.live import JobProgress, StoppedEarly
 from audioreason.optimize.config import SAME, OptimizeConfig
+from audioreason.progress import Progress
 from audioreason.wording import counted
 from audioreason.workspace import Workspace, shipped
 
 if TYPE_CHECKING:
     from audioreason.inference.endpoint import Endpoint
+    from audioreason.items import Dataset
+    from audioreason.jobs.supervise import BackgroundServer
+    from audioreason.optimize.record import Optimization
+    from audioreason.prompts import Prompt
 
 log = logging.getLogger("audioreason.jobs")
 
@@ -32,26 +37,12 @@ def run(spec: OptimizeConfig, workspace: Workspace, progress: JobProgress) -> di
     """Make the search, or continue it; its id is the job's."""
     from audioreason.items import load_dataset
     from audioreason.optimize.record import optimization_folder
-    from audioreason.optimize.search import optimize
     from audioreason.prompts import load_prompt
 
     resume = (optimization_folder(workspace, progress.job_id) / "config.json").is_file()
     dataset = load_dataset(workspace, spec.dataset)
     seed = load_prompt(spec.prompt, [workspace.prompts])
-    with endpoints(workspace, spec, log.info) as (endpoint, proposer):
-        log.info("%s asks %s; %s proposes", seed.name, endpoint.describe(), proposer.describe())
-        progress.uses([endpoint.base_url, proposer.base_url])
-        found = optimize(
-            workspace,
-            dataset,
-            seed,
-            spec,
-            endpoint,
-            proposer,
-            optimization_id=progress.job_id,
-            resume=resume,
-            progress=progress,
-        )
+    found = search(workspace, spec, dataset, seed, progress.job_id, resume, progress, progress.uses)
     if found.standing == "stopped":
         raise StoppedEarly("The search can be continued; the best so far is saved.")
     result = found.state.result
@@ -63,32 +54,75 @@ def run(spec: OptimizeConfig, workspace: Workspace, progress: JobProgress) -> di
     }
 
 
-@contextlib.contextmanager
-def endpoints(
-    workspace: Workspace, spec: OptimizeConfig, say: Callable[[str], None]
-) -> Iterator[tuple[Endpoint, Endpoint]]:
-    """The task endpoint and the proposer; engines that have to be started run for the block.
+def search(
+    workspace: Workspace,
+    spec: OptimizeConfig,
+    dataset: Dataset,
+    seed: Prompt,
+    search_id: str,
+    resume: bool,
+    progress: Progress,
+    uses: Callable[[Sequence[str]], None] = lambda urls: None,
+) -> Optimization:
+    """Make a search, or continue it, with the engines that it needs of its own.
+
+    An engine of its own that ends in the middle is started again, and the search continues: what was answered
+    is not asked again.
+
+    Args:
+        uses: hears of the servers that are asked.
 
     Raises:
-        JobError: if a name is unknown, or the embedded proposer has no model folder.
-        EngineError: if an engine does not start.
+        JobError: if a name is unknown, the embedded proposer has no model folder, or an engine is given up.
+        LabError: as `optimize`.
     """
-    from audioreason.engines.launch import start_engine
+    from audioreason.jobs.supervise import BackgroundServer
+    from audioreason.optimize.search import optimize
 
     with contextlib.ExitStack() as stack:
-        task = named_endpoint(workspace, spec.endpoint, spec.model)
-        if task is None:
-            folder = embedded_model(spec.model)
-            task = stack.enter_context(start_engine(folder, allowed_media=[workspace.root], say=say))
-        if spec.proposer == SAME:
-            yield task, task
-            return
-        proposer = None
-        if spec.proposer != EMBEDDED:
-            proposer = named_endpoint(workspace, spec.proposer, spec.proposer_model)
-        if proposer is None:
-            proposer = stack.enter_context(start_engine(_proposer_folder(spec), say=say))
-        yield task, proposer
+        servers = _engines(workspace, spec, progress)
+        own = [server for server in dict.fromkeys(servers) if isinstance(server, BackgroundServer)]
+        started = {server: stack.enter_context(server) for server in own}
+        task, proposer = (
+            started[server] if isinstance(server, BackgroundServer) else server for server in servers
+        )
+        log.info("%s asks %s; %s proposes", seed.name, task.describe(), proposer.describe())
+        uses([task.base_url, proposer.base_url])
+        while True:
+            try:
+                return optimize(
+                    workspace, dataset, seed, spec, task, proposer,
+                    optimization_id=search_id, resume=resume, progress=progress,
+                )  # fmt: skip
+            except (EndpointError, RunError) as error:
+                back = [server.came_back() for server in own]  # each is waited for
+                if not any(back):
+                    raise
+                log.warning("%s The server answers again: the search continues.", error.message)
+                resume = True
+
+
+def _engines(
+    workspace: Workspace, spec: OptimizeConfig, progress: Progress
+) -> tuple[Endpoint | BackgroundServer, Endpoint | BackgroundServer]:
+    """Who answers and who proposes: endpoints, or engines of the search's own."""
+    from audioreason.engines.launch import pocket_folder
+    from audioreason.jobs.serving import local_server
+
+    task: Endpoint | BackgroundServer | None = named_endpoint(workspace, spec.endpoint, spec.model)
+    if task is None:
+        folder = embedded_model(spec.model) or pocket_folder()
+        task = local_server(folder, progress, _stopped, media=[workspace.root])
+    if spec.proposer == SAME:
+        return task, task
+    proposer: Endpoint | BackgroundServer | None = None
+    if spec.proposer != EMBEDDED:
+        proposer = named_endpoint(workspace, spec.proposer, spec.proposer_model)
+    return task, proposer or local_server(_proposer_folder(spec), progress, _stopped)
+
+
+def _stopped() -> StoppedEarly:
+    return StoppedEarly("The search can be continued; nothing was asked yet.")
 
 
 def _proposer_folder(spec: OptimizeConfig) -> Path:

@@ -6,6 +6,7 @@ Knows nothing about rounds: that is the room `rest`.
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import Any
 
 from audioreason.errors import JobError, RestError
@@ -30,7 +31,7 @@ def run(spec: RestConfig, workspace: Workspace, progress: JobProgress) -> dict[s
         found = run_loop(
             workspace,
             config,
-            serve=serving(workspace, config),
+            serve=serving(workspace, config, progress),
             resume=progress.attempt > 1,
             progress=progress,
         )
@@ -55,7 +56,7 @@ def named(spec: RestConfig, job_id: str) -> RestConfig:
 
 
 def plan(spec: RestConfig, workspace: Workspace) -> Plan:
-    """Problems, requests, and what past runs of the model say about tokens and time; disk for the models.
+    """Problems, requests, tokens and time of each phase, and what disk and GPUs must have.
 
     Raises:
         LabError: if a dataset, a prompt or the model is missing, or a name is taken.
@@ -64,6 +65,7 @@ def plan(spec: RestConfig, workspace: Workspace) -> Plan:
     from audioreason.evaluate import choose_items
     from audioreason.items import load_dataset
     from audioreason.jobs.past import Asked, expect
+    from audioreason.jobs.phase_times import Asks, phase_times
     from audioreason.prompts import load_prompt
     from audioreason.rest.curriculum import all_cells
     from audioreason.rest.loop import check_names
@@ -101,15 +103,16 @@ def plan(spec: RestConfig, workspace: Workspace) -> Plan:
     ]
     parts += [expect(workspace, judged, whom, again)] if again else []
     tokens = [part.tokens for part in parts if part.tokens is not None]
-    seconds = [part.seconds for part in parts if part.seconds is not None]
     merged = sum(merges(spec, number) for number in range(1, spec.rounds + 1))
     size = Shards(folder).size()
+    asks = Asks(candidates + probed, silent, answers + again // len(prompts), tuple(prompts))
+    times = phase_times(workspace, spec, folder, asks, merged)
     return Plan(
         items=problems,
         requests=_requests(spec, problems) + answers * len(prompts) + again,
         tokens=sum(tokens) if len(tokens) == len(parts) else None,
-        seconds=sum(seconds) if len(seconds) == len(parts) else None,
-        basis=parts[0].basis,
+        seconds=times.total,
+        basis=times.basis,
         notes=(
             f"Candidates: {counted(spec.rounds, 'round')} x {counted(problems, 'problem')} x {spec.samples} ="
             f" {candidates:,}."
@@ -118,14 +121,14 @@ def plan(spec: RestConfig, workspace: Workspace) -> Plan:
             + f" Evaluations: {spec.rounds + 1} models x {counted(measured, 'item')} x"
             f" {counted(len(prompts), 'prompt')} x {spec.evaluation_samples} = {answers * len(prompts):,}"
             + (f"; the base once more, for luck: {again:,}." if again else "."),
-            "Training comes on top: how much there is to learn from shows after the filter.",
+            times.sentence(),
             *(
                 [f"Benchmark items may train it: {spec.override_reason}"]
                 if spec.override_reason.strip()
                 else []
             ),
         ),
-        checks=(_disk(merged * size, merged, workspace), *_vllm(spec)),
+        checks=(_disk(merged * size, merged, workspace), *_gpu_checks(spec, folder, workspace)),
         command=f"audioreason rest run {spec.name or 'NAME'} --config FILE",
     )
 
@@ -156,15 +159,47 @@ def _disk(needed: int, merged: int, workspace: Workspace) -> Check:
     return Check("disk", "ok" if free > needed + _GIB else "fail", sentence)
 
 
-def _vllm(spec: RestConfig) -> list[Check]:
-    if spec.engine != "vllm":
-        return []
-    from audioreason.jobs.vllm import EXECUTABLE_VARIABLE, vllm_executable
+def _gpu_checks(spec: RestConfig, folder: Path, workspace: Workspace) -> list[Check]:
+    """Whether the phases on GPUs fit, each with its arithmetic."""
+    from audioreason.jobs.serving import vllm_form
+    from audioreason.jobs.vllm import preflight
 
-    found = vllm_executable()
-    if found is None:
-        return [Check("vLLM", "fail", f"vLLM is not installed: make vllm, and set {EXECUTABLE_VARIABLE}.")]
-    return [Check("vLLM", "ok", f"{found} is there.")]
+    checks = []
+    if spec.engine == "vllm":
+        form = vllm_form(spec, folder)
+        checks = [c for c in preflight(form, workspace) if c.name in ("vLLM", "model", "GPU memory")]
+        longest = max(spec.max_tokens, spec.eval_max_tokens)
+        if longest >= spec.max_length:
+            checks.append(
+                Check(
+                    "length",
+                    "fail",
+                    f"Answers of up to {longest:,} tokens and their questions do not fit into max_length"
+                    f" {spec.max_length:,}: raise it, or lower max_tokens and eval_max_tokens.",
+                )
+            )
+    return [*checks, *_training_fits(spec, folder)]
+
+
+def _training_fits(spec: RestConfig, folder: Path) -> list[Check]:
+    """Whether examples of the greatest length can be trained on; nothing is known of their length yet."""
+    from audioreason.engines.gpus import gpus_now
+    from audioreason.engines.pocket import read_config
+    from audioreason.rest.training import round_recipe
+    from audioreason.train.preflight import estimate
+
+    gpus = gpus_now()
+    if not spec.gpus or not gpus:
+        return []
+    needed = estimate(read_config(folder), round_recipe(spec, 1), "cuda", spec.longest)
+    total = max(gpu.total for gpu in gpus) / 1024
+    sentence = f"Training takes up to {needed.sentence()}; a GPU has {total:.1f} GiB."
+    if needed.bytes <= total * _GIB:
+        return [Check("training", "ok", sentence)]
+    advice = (
+        "Lower the rank." if spec.quantize == "nf4" else "Hold the frozen experts in 4 bits (quantize: nf4)."
+    )
+    return [Check("training", "fail", f"{sentence} {advice}")]
 
 
 def check_resume(spec: RestConfig, workspace: Workspace, job_id: str) -> None:

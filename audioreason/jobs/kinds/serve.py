@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
+from audioreason.engines.gpus import WAIT_SECONDS
 from audioreason.errors import JobError
 from audioreason.jobs.kinds import Check, Kind, Plan
 from audioreason.jobs.live import JobProgress, StoppedEarly
 from audioreason.jobs.spec import Needs
 from audioreason.jobs.supervise import Supervisor, free_port, port_is_free
-from audioreason.jobs.vllm import VllmForm, media_folder, preflight, vllm_command
+from audioreason.jobs.vllm import VllmForm, check_start, media_folder, preflight, vllm_command, vllm_memory
 from audioreason.workspace import Workspace, shipped
 
 log = logging.getLogger("audioreason.jobs")
@@ -93,16 +93,21 @@ def run(spec: ServeSpec, workspace: Workspace, progress: JobProgress) -> dict[st
     model = _model_name(spec)
     media = media_folder(workspace)
     media.mkdir(parents=True, exist_ok=True)
+    before = None
     if spec.engine == "vllm":
-        for check in preflight(spec.model_copy(update={"port": 0}), workspace):
-            log.log(
-                logging.INFO if check.state == "ok" else logging.WARNING, "%s: %s", check.name, check.sentence
-            )
+        check_start(spec)
         command = vllm_command(spec, model, port, media)
+        before = vllm_memory(spec, WAIT_SECONDS)
     else:
         command = local_command(spec, workspace, model, port)
     key = server_key(workspace, progress.job_id)
-    endpoint = Endpoint(name=spec.name, base_url=f"http://127.0.0.1:{port}/v1", model=model, api_key_file=key)
+    endpoint = Endpoint(
+        name=spec.name,
+        base_url=f"http://127.0.0.1:{port}/v1",
+        model=model,
+        api_key_file=key,
+        job=progress.job_id,
+    )
 
     progress.address(endpoint.base_url)
 
@@ -111,11 +116,11 @@ def run(spec: ServeSpec, workspace: Workspace, progress: JobProgress) -> dict[st
         log.info("saved as the endpoint %s: %s", spec.name, endpoint.base_url)
 
     supervisor = Supervisor(
-        command, f"{endpoint.root_url}/health", spec.engine, progress, patience=spec.patience,
-        attempts=spec.attempts, environment=key_environment(key.read_text(encoding="utf-8")),
+        command, f"{endpoint.root_url}/health", spec.engine, spec.model or model, patience=spec.patience,
+        attempts=spec.attempts, before=before, environment=key_environment(key.read_text(encoding="utf-8")),
     )  # fmt: skip
     try:
-        restarts = supervisor.serve(on_ready)
+        restarts = supervisor.serve(progress, on_ready)
     finally:
         # not if somebody has given the name to another server meanwhile
         if any(e.name == spec.name and e.base_url == endpoint.base_url for e in load_endpoints(workspace)):
@@ -130,26 +135,27 @@ def local_command(spec: ServeSpec, workspace: Workspace, model: str, port: int) 
 
     Raises:
         JobError: if the model or the adapter is not there.
+        EngineError: if torch is not installed, or the folder's model cannot be used.
     """
+    from audioreason.engines.launch import engine_command
+
     folder = Path(spec.model).expanduser().resolve() if spec.model else shipped("pocket-listener")
     if not (folder / "config.json").is_file():
         raise JobError(f"There is no model in {folder}.", "Name a folder that holds config.json and weights.")
-    command = [sys.executable, "-P", "-m", "audioreason.engines.server", "--child", "--model", str(folder)]
-    command += ["--port", str(port), "--served-model-name", model, "--device", spec.device]
-    for media in (media_folder(workspace), shipped()):
-        command += ["--allowed-media", str(media)]
-    if spec.adapter:
-        adapter = Path(spec.adapter).expanduser().resolve()
-        if not adapter.is_dir():
-            raise JobError(f"There is no adapter in {adapter}.", "Name the folder that holds its weights.")
-        command += ["--adapter", str(adapter)]
-    if spec.quantize != "none":
-        command += ["--quantize", spec.quantize]
-    if spec.reasoning_parser:
-        command += ["--reasoning-parser", spec.reasoning_parser]
-    if spec.threads:
-        command += ["--threads", str(spec.threads)]
-    return command
+    adapter = Path(spec.adapter).expanduser().resolve() if spec.adapter else None
+    if adapter is not None and not adapter.is_dir():
+        raise JobError(f"There is no adapter in {adapter}.", "Name the folder that holds its weights.")
+    return engine_command(
+        folder,
+        port=port,
+        adapter=adapter,
+        quantize=None if spec.quantize == "none" else spec.quantize,
+        name=model,
+        allowed_media=[media_folder(workspace)],
+        reasoning_parser=spec.reasoning_parser or None,
+        device=spec.device,
+        threads=spec.threads,
+    )
 
 
 def plan(spec: ServeSpec, workspace: Workspace) -> Plan:

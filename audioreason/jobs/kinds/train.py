@@ -117,7 +117,6 @@ def run(spec: TrainSpec, workspace: Workspace, progress: JobProgress) -> dict[st
     """Train, or go on where the attempt before was interrupted."""
     from audioreason.engines.adapters import read_record
     from audioreason.train.distributed import train_on
-    from audioreason.train.loop import train
 
     out = workspace.adapters / (spec.name or progress.job_id)
     if progress.attempt > 1:
@@ -132,10 +131,7 @@ def run(spec: TrainSpec, workspace: Workspace, progress: JobProgress) -> dict[st
     arguments = (workspace, model, data, out, recipe(spec))
     reason, ours = spec.override_reason.strip() or None, _owner(out) == progress.job_id
     try:
-        if spec.gpus > 1:
-            result = train_on(spec.gpus, *arguments, resume=ours, override_reason=reason, progress=progress)
-        else:
-            result = train(*arguments, resume=ours, override_reason=reason, progress=progress)
+        result = train_on(spec.gpus, *arguments, resume=ours, override_reason=reason, progress=progress)
     except ItemError as error:
         if progress.should_stop():  # before the first step
             raise StoppedEarly(str(error)) from error
