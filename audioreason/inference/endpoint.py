@@ -34,6 +34,7 @@ Transport = Literal["auto", "file", "input_audio"]
 
 _STORE = "endpoints.json"
 _LOCK_SECONDS = 5.0
+_QUOTES = ('""', "''", "``", "\u201c\u201d", "\u2018\u2019", "\u201e\u201c", "\u201c\u201c", "\u201d\u201d")
 
 
 class Endpoint(BaseModel):
@@ -42,6 +43,8 @@ class Endpoint(BaseModel):
     `base_url` is normalised: `127.0.0.1:8000` becomes `http://127.0.0.1:8000/v1`. An empty `model` means
     the first one that the server lists. `transport` is how clips travel: `file` when server and lab share
     a disk, `input_audio` (base64 in the request) otherwise, `auto` to find out once by asking.
+    `refused_fields` are optional request fields that the server was found to refuse; they are left out
+    (`max_tokens` is sent under its newer name).
 
     Raises:
         EndpointError: if the URL or the name of the key's variable cannot be used.
@@ -54,6 +57,7 @@ class Endpoint(BaseModel):
     model: str = ""
     transport: Transport = "auto"
     api_key_env: str | None = None
+    refused_fields: tuple[str, ...] = ()
 
     @field_validator("base_url")
     @classmethod
@@ -97,12 +101,21 @@ class Endpoint(BaseModel):
     def api_key(self) -> str | None:
         """The key from the environment or `.streamlit/secrets.toml`; None if this endpoint needs none.
 
+        Spaces, line ends and a pair of quotes around it are taken off: they come from copying.
+
         Raises:
-            EndpointError: if a variable is named but is set nowhere.
+            EndpointError: if a variable is named but is set nowhere, or holds what no header can carry.
         """
         if self.api_key_env is None:
             return None
-        value = os.environ.get(self.api_key_env) or _from_secrets_file(self.api_key_env)
+        value = (os.environ.get(self.api_key_env) or _from_secrets_file(self.api_key_env) or "").strip()
+        if len(value) > 1 and value[0] + value[-1] in _QUOTES:
+            value = value[1:-1].strip()
+        if value and not re.fullmatch(r"[!-~]+", value):
+            raise EndpointError(
+                f"The key in {self.api_key_env} holds a space, a line end or a letter that is not ASCII.",
+                "Set it again, with nothing but the key.",
+            )
         if not value:
             raise EndpointError(
                 f"The endpoint {self.name} needs a key, and the variable {self.api_key_env} is not set.",
