@@ -264,5 +264,5 @@ def serve_line() -> str:
         "vllm serve Qwen/Qwen3-Omni-30B-A3B-Thinking --host 127.0.0.1 --port 8000"
         " --max-model-len 16384 --reasoning-parser qwen3"
         ' --limit-mm-per-prompt \'{"audio":1,"image":1,"video":1}\''
-        f" --allowed-local-media-path {session.workspace().cache / 'clips'}"
+        f" --allowed-local-media-path {session.workspace().clips.resolve()}"
     )

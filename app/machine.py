@@ -157,7 +157,7 @@ class Machine:
     def _prepare(self, endpoint: Endpoint) -> None:
         found: Endpoint | str
         try:
-            found = ready_endpoint(endpoint, workspace().cache / "clips")
+            found = ready_endpoint(endpoint, workspace().clips)
         except LabError as error:
             found = str(error)
         with self._asking:

@@ -40,6 +40,11 @@ def lab_root() -> Path:
     return packaged if packaged.is_dir() else _PACKAGE.parent
 
 
+def clip_folder(cache: Path) -> Path:
+    """The folder in a cache that holds the clips in the form in which servers are sent them."""
+    return cache / "clips"
+
+
 @dataclass(frozen=True)
 class Workspace:
     """The folder that holds prompts, datasets, runs, jobs, adapters and `lab.sqlite`."""
@@ -121,6 +126,11 @@ class Workspace:
     def cache(self) -> Path:
         """`cache/`: prepared clips, spectrograms; may be deleted at any time."""
         return self.root / "cache"
+
+    @property
+    def clips(self) -> Path:
+        """`cache/clips/`: every clip that the lab sends, the one folder that servers must be able to read."""
+        return clip_folder(self.cache)
 
     @contextlib.contextmanager
     def sqlite(self) -> Iterator[sqlite3.Connection]:

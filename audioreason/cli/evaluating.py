@@ -100,6 +100,14 @@ def evaluate(
     concurrency: Annotated[
         int, typer.Option(min=1, help="Most predictions in flight, of all requests together.")
     ] = 64,
+    server_wait: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Seconds to wait for a server that went away or restarts. [default: 60; as long as its job"
+            " waits, if this workspace serves it]",
+        ),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N items.")] = None,
     items: Annotated[
         str | None, typer.Option(help="Only these items: ids with commas, or a file with one a line.")
@@ -125,6 +133,7 @@ def evaluate(
     from audioreason.evaluate import check_free, choose_items, evaluate_orders
     from audioreason.evaluate import evaluate as run_evaluation
     from audioreason.items import load_dataset
+    from audioreason.jobs.endpoints import wait_for
     from audioreason.prompts import load_prompt, remarks
     from audioreason.runs import load_record, score_report
 
@@ -160,6 +169,9 @@ def evaluate(
             "seed": given["seed"],
             "concurrency": concurrency,
             "ablation": given["ablate"],
+            "server_wait_seconds": wait_for(workspace, server.base_url)
+            if server_wait is None
+            else server_wait,
             "progress": progress,
         }
         if permute:

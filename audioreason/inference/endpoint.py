@@ -37,6 +37,7 @@ Transport = Literal["auto", "file", "input_audio"]
 
 _STORE = "endpoints.json"
 _LOCK_SECONDS = 5.0
+_QUOTES = ('""', "''", "``", "\u201c\u201d", "\u2018\u2019", "\u201e\u201c", "\u201c\u201c", "\u201d\u201d")
 
 # Credentials of other services. They are sent to an endpoint only if they were named on the command line.
 _PROTECTED = re.compile(
@@ -52,7 +53,9 @@ class Endpoint(BaseModel):
     `base_url` is normalised: `127.0.0.1:8000` becomes `http://127.0.0.1:8000/v1`. An empty `model` means
     the first one that the server lists. `transport` is how clips travel: `file` when server and lab share
     a disk, `input_audio` (base64 in the request) otherwise, `auto` to find out once by asking. `job` is the
-    job that serves it: a saved endpoint is forgotten when that job's worker is gone.
+    job that serves it: a saved endpoint is forgotten when that job's worker is gone. `refused_fields` are
+    optional request fields that the server was found to refuse; they are left out (`max_tokens` is sent
+    under its newer name).
 
     `key_for` is the variable and the address that were confirmed together. It is set when an endpoint is
     made. An endpoint that was read from `endpoints.json` without it, or has another variable or `base_url` by
@@ -73,6 +76,7 @@ class Endpoint(BaseModel):
     key_for: str | None = None
     api_key_file: Path | None = None
     job: str = ""
+    refused_fields: tuple[str, ...] = ()
     # address and key of a child process; never written anywhere
     _key: tuple[str, str] | None = PrivateAttr(default=None)
 
@@ -137,9 +141,11 @@ class Endpoint(BaseModel):
     def api_key(self) -> str | None:
         """The key from its file, the environment or `.streamlit/secrets.toml`; None if none is needed.
 
+        Spaces, line ends and a pair of quotes around it are taken off: they come from copying.
+
         Raises:
-            EndpointError: if a variable is named but is set nowhere or was not confirmed for this address, or
-                the key's file cannot be read.
+            EndpointError: if a variable is named but is set nowhere, was not confirmed for this address, or
+                holds what no header can carry; or if the key's file cannot be read.
         """
         if self._key is not None and self._key[0] == self.base_url:
             return self._key[1]
@@ -152,7 +158,14 @@ class Endpoint(BaseModel):
                 f"The key in {self.api_key_env} was not sent: it has not been confirmed for {self.base_url}.",
                 f"If it belongs there: audioreason endpoints confirm {self.name} {self.api_key_env}",
             )
-        value = os.environ.get(self.api_key_env) or _from_secrets_file(self.api_key_env)
+        value = (os.environ.get(self.api_key_env) or _from_secrets_file(self.api_key_env) or "").strip()
+        if len(value) > 1 and value[0] + value[-1] in _QUOTES:
+            value = value[1:-1].strip()
+        if value and not re.fullmatch(r"[!-~]+", value):
+            raise EndpointError(
+                f"The key in {self.api_key_env} holds a space, a line end or a letter that is not ASCII.",
+                "Set it again, with nothing but the key.",
+            )
         if not value:
             raise EndpointError(
                 f"The endpoint {self.name} needs a key, and the variable {self.api_key_env} is not set.",

@@ -61,8 +61,8 @@ def vllm_executable() -> str | None:
 
 
 def media_folder(workspace: Workspace) -> Path:
-    """The only folder from which vLLM may read clips: the cache of prepared ones."""
-    return workspace.cache / "clips"
+    """The only folder from which a server may read clips: where every clip lies that the lab sends."""
+    return workspace.clips
 
 
 def vllm_command(form: VllmForm, name: str, port: int, media: Path) -> list[str]:

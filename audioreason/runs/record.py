@@ -80,6 +80,7 @@ class EndpointRef(BaseModel):
     base_url: str
     model: str
     transport: str
+    refused_fields: tuple[str, ...] = ()  # optional request fields that the server does not take: seed
 
 
 class RunRecord(BaseModel):
@@ -172,7 +173,11 @@ def prompt_ref(prompt: Prompt) -> PromptRef:
 def endpoint_ref(endpoint: Endpoint) -> EndpointRef:
     """What a record keeps of an endpoint: never a key, nor the name of its variable."""
     return EndpointRef(
-        name=endpoint.name, base_url=endpoint.base_url, model=endpoint.model, transport=endpoint.transport
+        name=endpoint.name,
+        base_url=endpoint.base_url,
+        model=endpoint.model,
+        transport=endpoint.transport,
+        refused_fields=endpoint.refused_fields,
     )
 
 
