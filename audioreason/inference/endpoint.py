@@ -77,7 +77,8 @@ class Endpoint(BaseModel):
     api_key_file: Path | None = None
     job: str = ""
     refused_fields: tuple[str, ...] = ()
-    _key: str | None = PrivateAttr(default=None)  # of a child process; never written anywhere
+    # address and key of a child process; never written anywhere
+    _key: tuple[str, str] | None = PrivateAttr(default=None)
 
     @field_validator("base_url")
     @classmethod
@@ -146,8 +147,8 @@ class Endpoint(BaseModel):
             EndpointError: if a variable is named but is set nowhere, was not confirmed for this address, or
                 holds what no header can carry; or if the key's file cannot be read.
         """
-        if self._key is not None:
-            return self._key
+        if self._key is not None and self._key[0] == self.base_url:
+            return self._key[1]
         if self.api_key_file is not None and self.local:
             return _from_key_file(self)
         if self.api_key_env is None:
@@ -179,7 +180,7 @@ class Endpoint(BaseModel):
     def with_key(self, key: str) -> Endpoint:
         """The same endpoint with a key that is held in memory only."""
         copy = self.model_copy()
-        copy._key = key
+        copy._key = (self.base_url, key)
         return copy
 
     def describe(self) -> str:

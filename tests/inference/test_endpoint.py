@@ -295,4 +295,5 @@ def test_the_key_of_a_server_of_the_lab_is_in_a_private_file_and_stays_on_this_m
 def test_a_key_in_memory_is_neither_written_nor_shown() -> None:
     endpoint = Endpoint(name="x", base_url="http://127.0.0.1:1").with_key("hunter2")
     assert endpoint.model_copy(update={"model": "m"}).api_key() == "hunter2"
+    assert endpoint.model_copy(update={"base_url": "http://elsewhere/v1"}).api_key() is None
     assert "hunter2" not in endpoint.model_dump_json() + repr(endpoint)
