@@ -17,8 +17,8 @@ from starlette.responses import Response
 
 from app.jobs import look, shown
 from app.light import light_now
+from audioreason.engines.gpus import Gpu
 from audioreason.errors import LabError
-from audioreason.jobs.machine import Gpu
 from audioreason.jobs.watch import JobView
 from audioreason.wording import counted
 
