@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import streamlit as st
 from pydantic import ValidationError
 
@@ -19,6 +21,7 @@ from audioreason.inference.endpoint import (
     Transport,
     choose_endpoint,
     default_endpoint,
+    is_protected,
     load_endpoints,
     remove_endpoint,
     save_endpoint,
@@ -88,6 +91,36 @@ def _row(endpoint: Endpoint, in_use: bool) -> None:
         model = plain(endpoint.model or "the first model listed")
         clips = f"clips: {_TRANSPORTS[endpoint.transport]}"
         st.markdown(f":small[:gray[{_address(endpoint)} · {model} · {clips}]{place}]")
+        if not endpoint.key_confirmed:
+            _ask_for_key(endpoint)
+
+
+def _ask_for_key(endpoint: Endpoint, new: bool = False) -> None:
+    """Ask whether the value of the variable may be sent to the address; `new` is not saved yet."""
+    variable, name = endpoint.api_key_env or "", endpoint.name
+    if is_protected(variable):
+        st.markdown(
+            f":orange[{plain(variable)} is a credential of another service. It is sent only if it is named"
+            " on the command line:]"
+        )
+        line(
+            shlex.join(
+                ["audioreason", "endpoints", "add", name, endpoint.base_url, "--key-env", variable]
+                + (["--model", endpoint.model] if endpoint.model else [])
+            ),
+            key=f"key_line_{'new' if new else name}",
+        )
+        return
+    address = endpoint.base_url.replace("`", "%60")  # as code: it would become a link
+    st.markdown(f"Send the value of `{variable}` to `{address}` with every request?")
+    with st.container(horizontal=True, gap="small"):
+        if st.button("Send it", key=f"confirm_{'new' if new else name}", type="secondary"):
+            save_endpoint(session.workspace(), endpoint.confirm_key())
+            st.session_state.pop("asked_key", None)
+            st.rerun()
+        if new and st.button("Cancel", key="cancel_key", type="tertiary"):
+            del st.session_state["asked_key"]
+            st.rerun()
 
 
 def _address(endpoint: Endpoint) -> str:
@@ -104,6 +137,10 @@ def add() -> None:
     box = st.expander("Add an endpoint", key="add", icon=":material/add:", on_change="rerun")
     if not box.open:
         return
+    asked: Endpoint | None = st.session_state.get("asked_key")
+    if asked is not None:
+        with box:
+            _ask_for_key(asked, new=True)
     with box, st.form("add_endpoint", border=False):
         left, right = st.columns(2)
         name = left.text_input("Name", placeholder="h100")
@@ -129,7 +166,10 @@ def add() -> None:
         except ValidationError as error:
             st.error(plain(str(error.errors(include_url=False, include_input=False)[0]["msg"])))
             return
-        save_endpoint(session.workspace(), endpoint)
+        if endpoint.api_key_env is None:
+            save_endpoint(session.workspace(), endpoint)
+        else:
+            st.session_state["asked_key"] = endpoint
         st.rerun()
 
 
@@ -213,7 +253,8 @@ def _serve_line() -> None:
     line(serve_line(), key="serve_line")
     st.markdown(
         ":small[:gray[The server may read the folder with prepared clips and nothing else. On another "
-        "machine leave that option out: clips then travel inside the requests.]]"
+        "machine leave that option out: clips then travel inside the requests. Without a key in VLLM_API_KEY "
+        "other users of that machine can use the server, too; name that variable for the endpoint.]]"
     )
 
 
@@ -223,5 +264,5 @@ def serve_line() -> str:
         "vllm serve Qwen/Qwen3-Omni-30B-A3B-Thinking --host 127.0.0.1 --port 8000"
         " --max-model-len 16384 --reasoning-parser qwen3"
         ' --limit-mm-per-prompt \'{"audio":1,"image":1,"video":1}\''
-        f" --allowed-local-media-path {session.workspace().cache / 'clips'}"
+        f" --allowed-local-media-path {session.workspace().clips.resolve()}"
     )

@@ -9,11 +9,14 @@ from __future__ import annotations
 import functools
 import gc
 import importlib
+import os
 import threading
 import time
+import webbrowser
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import streamlit as st
@@ -30,6 +33,7 @@ _ROOMS = (  # what the pages draw with, likeliest first
     "optimize.page", "rest.page", "challenge.page", "endpoints",
 )  # fmt: skip
 _EVERY = 2.0  # seconds between two looks at the server
+_READ_BY_THEN = 60.0  # seconds; a browser that must start first takes a while
 _UNWATCHED = 15.0  # seconds without a page after which nobody is asked
 
 EngineState = Literal["off", "starting", "running", "failed"]
@@ -153,7 +157,7 @@ class Machine:
     def _prepare(self, endpoint: Endpoint) -> None:
         found: Endpoint | str
         try:
-            found = ready_endpoint(endpoint, workspace().cache / "clips")
+            found = ready_endpoint(endpoint, workspace().clips)
         except LabError as error:
             found = str(error)
         with self._asking:
@@ -171,7 +175,8 @@ class Machine:
     def close(self) -> None:
         """Stop what this process started."""
         self._wanted = False
-        self.engine.stop()
+        if self.engine.state == "running":  # one that is still starting ends with this process
+            self.engine.stop()
 
     def _watch(self) -> None:
         while True:
@@ -212,10 +217,22 @@ def _warm_up() -> None:
     gc.freeze()
 
 
+def _open_browser(page: Path) -> None:
+    """Open the page that leads to the lab with its token, and remove it once a browser has read it."""
+    webbrowser.open(page.as_uri())
+    time.sleep(_READ_BY_THEN)
+    page.unlink(missing_ok=True)
+
+
 @asynccontextmanager
 async def while_serving(app: st.App) -> AsyncIterator[None]:
     """Load what the first page needs beforehand, and stop the embedded engine when the server stops."""
     threading.Thread(target=_warm_up, daemon=True, name="warm-up").start()
+    page = Path(os.environ.pop("AUDIOREASON_OPEN", ""))
+    if page.name:
+        threading.Thread(target=_open_browser, args=(page,), daemon=True, name="browser").start()
     yield
+    if page.name:
+        page.unlink(missing_ok=True)
     if machine.cache_info().currsize:
         machine().close()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from audioreason.workspace import lab_root
+from audioreason.workspace import lab_root, private_files
 
 if str(lab_root()) not in sys.path:
     sys.path.insert(0, str(lab_root()))
@@ -15,15 +15,17 @@ if str(lab_root()) not in sys.path:
 import streamlit as st
 from starlette.middleware import Middleware
 
+from app.access import Access, lab_token
 from app.machine import while_serving
 from app.opening import Opening
 from app.routes import routes
 from app.session import show_script_error
 
+private_files()
 app = st.App(
     "shell.py",
     routes=routes(),
     lifespan=while_serving,
-    middleware=[Middleware(Opening)],
+    middleware=[Middleware(Access, token=lab_token()), Middleware(Opening)],
     on_script_error=show_script_error,
 )

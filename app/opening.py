@@ -10,7 +10,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # a page's address has no folder of its own, also where a proxy serves the lab under one
-_HEAD = b"<head><script>window.__streamlit = {BACKEND_BASE_URL: new URL('.', location.href).href};</script>"
+HEAD_SCRIPT = "window.__streamlit = {BACKEND_BASE_URL: new URL('.', location.href).href};"
+_HEAD = f"<head><script>{HEAD_SCRIPT}</script>".encode()
 
 
 class Opening:

@@ -1,6 +1,6 @@
 """The lab's own HTTP routes: clips and their spectrograms, by dataset and item id, never by path, and feeds.
 
-Answers only pages of this lab: the Host must be this machine and the Origin, where sent, the same. No
+They stand behind `access`, as everything does, and refuse other sites also where they are mounted alone. No
 header ever allows another site. Knows nothing about pages.
 """
 
@@ -9,19 +9,17 @@ from __future__ import annotations
 import mimetypes
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import streamlit as st
 from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from app import feeds, session
+from app.access import refused
 from audioreason.errors import ItemError
 from audioreason.items.picture import spectrogram
 
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _FOREVER = "private, max-age=31536000, immutable"  # addresses carry the clip's content hash
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -71,7 +69,7 @@ def _headers(request: Request) -> dict[str, str]:
 
 def _guarded(handler: Handler) -> Handler:
     async def guarded(request: Request) -> Response:
-        if not _from_this_lab(request):
+        if refused(request.scope):
             return PlainTextResponse("This lab answers only its own pages.", status_code=403)
         try:
             return await handler(request)
@@ -79,18 +77,3 @@ def _guarded(handler: Handler) -> Handler:
             return PlainTextResponse(str(error), status_code=404)
 
     return guarded
-
-
-def _from_this_lab(request: Request) -> bool:
-    """Whether the request names this machine and comes from a page of this lab, or from no page at all."""
-    try:
-        host = urlsplit(f"//{request.headers.get('host', '')}")
-        origin = urlsplit(request.headers.get("origin", f"//{host.netloc}"))
-    except ValueError:  # a bracket without its partner: nobody's address
-        return False
-    configured = {st.get_option("server.address"), st.get_option("browser.serverAddress")}
-    if host.hostname not in _LOOPBACK | (configured - {None, "0.0.0.0", ""}):  # noqa: S104
-        return False
-    if origin.netloc != host.netloc:
-        return False
-    return request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")

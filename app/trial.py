@@ -18,7 +18,7 @@ from audioreason.inference.probe import endpoint_status, probe_audio
 from audioreason.inference.stream import stream
 from audioreason.items import Item
 from audioreason.prompts import load_prompt
-from audioreason.runs.play import render_item
+from audioreason.runs.rendering import render_for
 
 PROMPT = "structured-reasoning"
 
@@ -76,7 +76,7 @@ class Trial:
                 else "the clip was ignored"
             )
             self.findings.append(Finding("Hears", heard, probe.audio_tokens > 0))
-        rendered = render_item(load_prompt(PROMPT), self.item)
+        rendered = render_for(load_prompt(PROMPT), self.item)
         messages = build_messages(rendered, self.clip, probe.transport)
         for delta in stream(endpoint, messages, Sampling(temperature=0, max_tokens=2000), seed=0):
             self.reasoning += delta.reasoning

@@ -7,6 +7,7 @@ LabError(message, hint)
 ├── PromptError        a template: syntax, unknown variable, too large (has .line)
 ├── EndpointError      a server: down, wrong model, refused the audio (has .status)
 ├── RunError           a run: unknown, half-written, recipe does not match on resume
+│   └── UnansweredError  an evaluation that got too few answers; what came is kept
 ├── EngineError        a local model: missing weights, not enough memory
 ├── RestError          self-training: unknown, settings that do not fit, changed since it began
 ├── OptimizeError      a search for a prompt: unknown, settings that do not fit, a proposer that cannot write
@@ -60,6 +61,18 @@ class EndpointError(LabError):
 
 class RunError(LabError):
     """A run cannot be read, written or resumed."""
+
+
+class UnansweredError(RunError):
+    """The server went away, refused, or answered less than half; the run can be resumed.
+
+    `answered` of `total` predictions have an answer.
+    """
+
+    def __init__(self, message: str, hint: str, answered: int, total: int) -> None:
+        super().__init__(message, hint)
+        self.answered = answered
+        self.total = total
 
 
 class EngineError(LabError):

@@ -16,10 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from audioreason.errors import ItemError, RunError
+from audioreason.errors import ItemError, RunError, UnansweredError
 from audioreason.inference.endpoint import Endpoint, Sampling
-from audioreason.inference.faults import AuthRefused, BadRequest, Fault, Unreachable
+from audioreason.inference.faults import BadAnswer, Retries, ServerFailed, TimedOut
 from audioreason.inference.messages import build_messages
+from audioreason.inference.pace import read_width, write_width
 from audioreason.inference.probe import ready_endpoint
 from audioreason.inference.runner import RawRecord, Request, run_batch
 from audioreason.inference.seeds import group_seed, sample_seed
@@ -28,7 +29,7 @@ from audioreason.items.controls import Control, control_clip
 from audioreason.items.splits import split_items, split_of
 from audioreason.items.variants import Ablation, heard, reordered, swapped
 from audioreason.progress import Progress, Quiet
-from audioreason.prompts import Prompt, Rendered, render
+from audioreason.prompts import Prompt, Rendered
 from audioreason.runs import (
     Prediction,
     RunRecord,
@@ -46,9 +47,11 @@ from audioreason.runs import (
     score_run,
 )
 from audioreason.runs.record import Kind
+from audioreason.runs.rendering import render_for
 from audioreason.workspace import Workspace
 
 _CONTROLS: Mapping[str, Control] = {"silence": "silence", "noise": "noise"}
+SERVER_WAIT = 60.0  # seconds that a server which went away is waited for
 _CLIP_THREADS = 4  # decoders release the GIL; more threads only queue at the disk
 
 
@@ -71,6 +74,7 @@ def evaluate(
     kind: Kind = "eval",
     permutation: int | None = None,
     ablation: Ablation | None = None,
+    server_wait_seconds: float = SERVER_WAIT,
 ) -> RunRecord:
     """Ask the endpoint about every item, keep what it says as a run, and score it.
 
@@ -87,6 +91,9 @@ def evaluate(
     the real clip: with silence or noise of its length, with another item's clip (swap), or by text alone.
     Both are in the record, and the run's items are as they were asked, so answers resolve as they were meant.
 
+    A server that is not there, or starts again, is waited for `server_wait_seconds` each time. If it does not
+    come back, refuses everything, or less than half is answered, the run stays stopped, with what came.
+
     Returns:
         The run's record; `run_status` tells whether it finished.
 
@@ -94,8 +101,9 @@ def evaluate(
         ItemError: if the dataset has no such split, or the split no such item; nothing was sent.
         PromptError: if the prompt cannot be rendered for some item; nothing was sent.
         EndpointError: if the server is not there or takes no audio; nothing was sent.
-        RunError: if the id is taken, another process writes the run, its recipe differs, or the server
-            stopped answering for good (the run can be resumed).
+        UnansweredError: if the server stopped answering for good, or less than half of the predictions have
+            an answer (the run can be resumed).
+        RunError: if the id is taken, another process writes the run, or its recipe differs.
         WorkspaceError: if the disk is full (the run can be resumed).
     """
     progress = progress or Quiet()
@@ -114,7 +122,8 @@ def evaluate(
         items = _as_asked(chosen, permutation, ablation)
     rendered = {item.id: render_for(prompt, item) for item in items}
     hears = ablation != "text" and any(item.audio_path is not None for item in items)
-    endpoint = _ready(endpoint, workspace.cache / "clips", hears)
+    retries = Retries(server_wait=server_wait_seconds)
+    endpoint = _ready(endpoint, workspace.clips, hears, retries, progress)
 
     record = RunRecord(
         run_id=run_id or new_run_id(prompt.name),
@@ -140,7 +149,9 @@ def evaluate(
         writer = RunWriter.create(workspace, record, items, split_of(dataset))
     with writer:
         clips = _clips(writer, dataset, workspace.cache, progress, allow_missing_audio)
-        if progress.should_stop() or not _generate(writer, rendered, clips, endpoint, concurrency, progress):
+        if progress.should_stop() or not _generate(
+            workspace, writer, rendered, clips, endpoint, concurrency, progress, retries
+        ):
             return writer.record
         writer.finish()
     progress.phase("score", len(items))
@@ -238,10 +249,12 @@ def read_item_ids(text: str) -> tuple[str, ...]:
     if "," in text or not path.is_file():
         return tuple(part.strip() for part in text.split(",") if part.strip())
     try:
-        raw = path.read_text(encoding="utf-8")
-        named = json.loads(raw) if raw.lstrip().startswith("[") else raw.splitlines()
-        if not all(isinstance(one, str) for one in named):
+        read = path.read_bytes()
+        raw = read.decode("utf-16" if read.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+        named = json.loads(raw) if raw.lstrip().startswith("[") else raw.split("\n")
+        if not all(isinstance(one, str | int) for one in named):
             raise ValueError("not a list of texts")
+        named = [str(one) for one in named]
     except (OSError, ValueError) as error:
         raise ItemError(f"{path} cannot be read as item ids ({error}).", "Write one id a line.") from error
     return tuple(one.strip() for one in named if one.strip())
@@ -260,33 +273,20 @@ def check_free(workspace: Workspace, run_id: str) -> None:
         )
 
 
-def render_for(prompt: Prompt, item: Item) -> Rendered:
-    """What `prompt` says about `item`: the one place where an item's fields become template variables.
+def _ready(endpoint: Endpoint, clips: Path, hears: bool, retries: Retries, progress: Progress) -> Endpoint:
+    """The endpoint with its model named and its transport known; faults are waited for as `retries` says.
+
+    A server that is there and still fails is given base64 clips, which every server that hears takes; the
+    batch then deals with its faults, one prediction at a time.
 
     Raises:
-        PromptError: if the prompt cannot be rendered for it.
-    """
-    return render(
-        prompt, question=item.question, choices=item.choices, language=item.language, modality=item.modality
-    )
-
-
-def _ready(endpoint: Endpoint, clips: Path, hears: bool) -> Endpoint:
-    """The endpoint with its model named and its transport known.
-
-    A server that is there but fails just now (too busy, an error) is given base64 clips, which every server
-    that hears takes; the batch road then deals with its faults, one prediction at a time.
-
-    Raises:
-        EndpointError: if nobody is there, or the server refuses the key, the model or the audio.
+        EndpointError: if it is not there, or refuses the key, the model or the audio.
     """
     by_value = endpoint.model_copy(update={"transport": "input_audio"})
     try:
-        return ready_endpoint(endpoint if hears else by_value, clips)
-    except (Unreachable, BadRequest, AuthRefused):
-        raise
-    except Fault:
-        if not endpoint.model:
+        return ready_endpoint(endpoint if hears else by_value, clips, retries, progress.should_stop)
+    except (ServerFailed, BadAnswer, TimedOut) as fault:
+        if not endpoint.model or fault.status in (503, 529):
             raise
         return by_value
 
@@ -310,7 +310,7 @@ def _clips(
         if progress.should_stop() or ablation == "text":
             return None
         try:
-            source = dataset.clip(heard(item))
+            source = dataset.clip(heard(item) if ablation == "swap" else item)
             clip = None if source is None else prepare_clip(source, cache)
             control = _CONTROLS.get(ablation or "")
             if clip is None or control is None:
@@ -336,17 +336,19 @@ def _clips(
 
 
 def _generate(
+    workspace: Workspace,
     writer: RunWriter,
     rendered: Mapping[str, Rendered],
     clips: Mapping[str, Path | None],
     endpoint: Endpoint,
     concurrency: int,
     progress: Progress,
+    retries: Retries,
 ) -> bool:
     """Ask about every pending prediction of the items in `clips`; False if a stop left some of it.
 
     Raises:
-        RunError: if the server was given up.
+        UnansweredError: if the server was given up, or less than half is answered.
     """
     record = writer.record
     sampling = record.sampling or Sampling()
@@ -367,24 +369,34 @@ def _generate(
         writer.append(Prediction(**asdict(raw)))
 
     total = len(writer.items) * sampling.samples
+    server = f"{endpoint.base_url} {endpoint.model}"
     summary = run_batch(
         requests(),
         endpoint,
         sampling,
         on_record=keep,
         concurrency=concurrency,
+        first_width=read_width(workspace.cache, server),
         progress=progress,
         total=total,
         already=total - len(wanted),
         phase="generate",
+        retries=retries,
     )
-    if summary.gave_up:
-        raise RunError(
-            f"The server stopped answering after {writer.answered()} of {total} predictions:"
-            f" {summary.gave_up}",
+    if not summary.stopped and summary.answered:
+        write_width(workspace.cache, server, summary.borne)
+    if summary.stopped and writer.pending():
+        return False
+    if summary.gave_up or 2 * writer.answered() < total:
+        answered = writer.answered()
+        raise UnansweredError(
+            f"The run stopped: {answered} of {total} predictions have an answer. The first error:"
+            f" {writer.first_error or summary.gave_up}",
             f"Continue with: audioreason eval --run-id {record.run_id} --resume",
+            answered,
+            total,
         )
-    return not summary.stopped or not writer.pending()
+    return True
 
 
 def _groups(wanted: Sequence[tuple[str, int]], size: int) -> dict[tuple[str, int], list[int]]:

@@ -11,12 +11,18 @@ import errno
 import fcntl
 import os
 import secrets
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from audioreason.errors import WorkspaceError
+
+LAB_TOKEN_VARIABLE = "AUDIOREASON_TOKEN"  # noqa: S105 - a name; only the lab's server has this variable
+ENGINE_KEY_VARIABLE = "AUDIOREASON_ENGINE_KEY"  # what the local engine's clients must send
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -34,6 +40,11 @@ def lab_root() -> Path:
     return packaged if packaged.is_dir() else _PACKAGE.parent
 
 
+def clip_folder(cache: Path) -> Path:
+    """The folder in a cache that holds the clips in the form in which servers are sent them."""
+    return cache / "clips"
+
+
 @dataclass(frozen=True)
 class Workspace:
     """The folder that holds prompts, datasets, runs, jobs, adapters and `lab.sqlite`."""
@@ -44,19 +55,21 @@ class Workspace:
     def open(cls, path: str | os.PathLike[str] | None = None) -> Workspace:
         """The workspace at `path`, else `AUDIOREASON_WORKSPACE`, else `./workspace`; created if missing.
 
+        One that cannot be written can be read: only what writes raises.
+
         Raises:
-            WorkspaceError: if the folder cannot be created or written.
+            WorkspaceError: if the folder cannot be created or read.
         """
         root = Path(path or os.environ.get("AUDIOREASON_WORKSPACE") or "workspace").expanduser().resolve()
         try:
-            root.mkdir(parents=True, exist_ok=True)
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise WorkspaceError(
                 f"The workspace {root} cannot be created ({error.strerror}).",
                 "Choose another folder with --workspace or AUDIOREASON_WORKSPACE.",
             ) from error
-        if not os.access(root, os.W_OK):
-            raise WorkspaceError(f"The workspace {root} is not writable.", "Choose another with --workspace.")
+        if not os.access(root, os.R_OK | os.X_OK):
+            raise WorkspaceError(f"The workspace {root} cannot be read.", "Choose another with --workspace.")
         return cls(root)
 
     @property
@@ -73,6 +86,11 @@ class Workspace:
     def runs(self) -> Path:
         """`runs/run_id=ID/`."""
         return self.root / "runs"
+
+    @property
+    def archive(self) -> Path:
+        """`archive/run_id=ID/`: runs that no list shows."""
+        return self.root / "archive"
 
     @property
     def scratch(self) -> Path:
@@ -100,42 +118,112 @@ class Workspace:
         return self.root / "optimize"
 
     @property
+    def keys(self) -> Path:
+        """`keys/NAME`: random keys of the servers that the lab started, for the owner only."""
+        return self.root / "keys"
+
+    @property
     def cache(self) -> Path:
         """`cache/`: prepared clips, spectrograms; may be deleted at any time."""
         return self.root / "cache"
+
+    @property
+    def clips(self) -> Path:
+        """`cache/clips/`: every clip that the lab sends, the one folder that servers must be able to read."""
+        return clip_folder(self.cache)
 
     @contextlib.contextmanager
     def sqlite(self) -> Iterator[sqlite3.Connection]:
         """`lab.sqlite` in one transaction (BEGIN IMMEDIATE): committed on success, rolled back on error.
 
-        WAL, rows by name, waits up to 10 s for another writer. Each room creates its own tables.
+        WAL, rows by name, waits up to 10 s for another writer. Each room creates its own tables. Where the
+        disk is full or read-only, everything can be read, from a copy in memory.
 
         Raises:
-            WorkspaceError: if it cannot be used; a damaged file is left as it is.
+            WorkspaceError: if it cannot be used, or the disk takes no change; a damaged file stays as it is.
         """
         path = self.root / "lab.sqlite"
-        self.root.mkdir(parents=True, exist_ok=True)
+        fault: WorkspaceError | None = None
         try:
-            with contextlib.closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as connection:
-                connection.row_factory = sqlite3.Row
-                connection.execute("PRAGMA journal_mode=WAL")
-                connection.execute("PRAGMA synchronous=NORMAL")
-                connection.execute("BEGIN IMMEDIATE")
+            try:
+                self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+                with contextlib.suppress(OSError):  # sqlite says better what is wrong
+                    _create_private(path)
+                connection = _opened(path)
+            except sqlite3.OperationalError as error:
+                if (getattr(error, "sqlite_errorcode", 0) & 0xFF) not in _UNWRITABLE:
+                    raise
+                fault = sqlite_fault(path, error)
+                connection = _reading_copy(path, fault)
+            with contextlib.closing(connection):
+                before = connection.total_changes
                 try:
                     yield connection
                 except BaseException:
                     if connection.in_transaction:  # some faults end it by themselves
                         connection.execute("ROLLBACK")
                     raise
-                connection.execute("COMMIT")
+                if fault is not None and connection.total_changes > before:
+                    raise fault
+                if connection.in_transaction:
+                    connection.execute("COMMIT")
         except sqlite3.DatabaseError as error:
             raise sqlite_fault(path, error) from error
 
 
+# what SQLite says of a disk that is full or read-only
+_UNWRITABLE = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+)
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=10, isolation_level=None)
+    try:
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("BEGIN IMMEDIATE")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _reading_copy(path: Path, fault: WorkspaceError) -> sqlite3.Connection:
+    """What a database holds, in memory, without writing anything beside it."""
+    memory = sqlite3.connect(":memory:", isolation_level=None)
+    memory.row_factory = sqlite3.Row
+    log = path.with_name(f"{path.name}-wal")
+    if not path.exists():
+        return memory
+    if not log.exists() or not log.stat().st_size:
+        address = f"file:{quote(str(path))}?mode=ro&immutable=1"
+        with contextlib.closing(sqlite3.connect(address, uri=True)) as source:
+            source.backup(memory)
+        return memory
+    try:
+        with tempfile.TemporaryDirectory() as folder:  # the log is read only where it may be written
+            for file in (path, log):
+                shutil.copy(file, folder)
+            with contextlib.closing(sqlite3.connect(Path(folder) / path.name)) as source:
+                source.backup(memory)
+    except OSError as error:
+        raise fault from error
+    return memory
+
+
 def sqlite_fault(path: Path, error: sqlite3.DatabaseError) -> WorkspaceError:
     """What is wrong with a database, and how to go on, for people. A damaged one is not touched."""
-    code = getattr(error, "sqlite_errorcode", None)
-    if code is None or code & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL or (code in _UNWRITABLE and _is_full(path.parent)):
+        return disk_error(path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    if code in _UNWRITABLE and not os.access(path if path.exists() else path.parent, os.W_OK):
+        return disk_error(path, OSError(errno.EROFS, os.strerror(errno.EROFS)))
+    if code not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return WorkspaceError(f"{path} could not be used: {error}.")
     return WorkspaceError(
         f"{path} is damaged ({error}).",
@@ -154,7 +242,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
             os.fsync(file.fileno())
@@ -162,7 +250,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise _disk_error(path, error) from error
+        raise disk_error(path, error) from error
 
 
 def truncate_torn_tail(path: Path) -> int:
@@ -193,13 +281,13 @@ class JsonlWriter:
     """Append records to a JSONL file, each with a single `os.write`, after cutting a torn tail."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        truncate_torn_tail(path)
         self.path = path
         try:
-            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            truncate_torn_tail(path)
+            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise _disk_error(path, error) from error
+            raise disk_error(path, error) from error
 
     def append(self, line: bytes) -> None:
         """Append one JSON document (without newline).
@@ -218,10 +306,10 @@ class JsonlWriter:
         try:
             written = os.write(self._fd, data)
         except OSError as error:
-            raise _disk_error(self.path, error) from error
+            raise disk_error(self.path, error) from error
         if written != len(data):  # the disk filled inside the record: take the torn part back
             os.ftruncate(self._fd, before)
-            raise _disk_error(self.path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+            raise disk_error(self.path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
@@ -237,16 +325,27 @@ class JsonlWriter:
 
 
 class FileLock:
-    """An advisory `flock` that proves its holder lives; children never inherit it (close-on-exec)."""
+    """An advisory `flock` that proves its holder lives; children never inherit it (close-on-exec).
+
+    The file is for its owner only: whoever can open a file can lock it.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._fd = -1
 
     def acquire(self) -> bool:
-        """Take the lock without waiting; False if another process (or another FileLock) holds it."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        """Take the lock without waiting; False if another process (or another FileLock) holds it.
+
+        Raises:
+            WorkspaceError: if the file cannot be made or opened.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise disk_error(self.path, error) from error
+        _close_to_others(fd, os.fstat(fd))
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -264,19 +363,63 @@ class FileLock:
     @staticmethod
     def held(path: Path) -> bool:
         """Whether some process holds the lock at `path` now."""
-        if not path.exists():
+        try:  # for reading, and shared: asking changes nothing, and two who ask do not meet
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
             return False
-        probe = FileLock(path)
-        if probe.acquire():
-            probe.release()
-            return False
-        return True
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
+        return False
 
 
-def _disk_error(path: Path, error: OSError) -> WorkspaceError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def private_files() -> None:
+    """Make every file and folder that this process and its children create readable by their owner only."""
+    os.umask(0o077)
+
+
+def _close_to_others(file: int | Path, status: os.stat_result) -> None:
+    """Take the permissions of group and others from a file of ours (older labs created them with 0644)."""
+    if status.st_mode & 0o077 and status.st_uid == os.geteuid():
+        with contextlib.suppress(OSError):  # a disk that is mounted read-only
+            os.chmod(file, 0o600)  # noqa: PTH101 - a path or a descriptor
+
+
+def _create_private(path: Path) -> None:
+    """Create an empty file that only its owner can open, and so lock; an existing one is closed to others."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        _close_to_others(path, path.stat())  # by its path: closing a file drops sqlite's locks on it
+
+
+def disk_error(path: Path, error: OSError) -> WorkspaceError:
+    """What a disk says that does not take what is written, for people."""
+    if error.errno in FULL:
         return WorkspaceError(
             f"The disk that holds {path} is full.",
             "Free some space and resume; what was written before is intact.",
         )
+    if error.errno == errno.EROFS:
+        return WorkspaceError(
+            f"{path} cannot be written: its disk or folder is read-only.",
+            "It can be read; to change something, make it writable or choose another with --workspace.",
+        )
     return WorkspaceError(f"{path} could not be written ({error.strerror or error}).")
+
+
+def _is_full(folder: Path) -> bool:
+    """Whether a folder takes no more bytes: asked by writing some, since a quota is seen nowhere else."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(1 << 17))
+            file.flush()
+    except OSError as error:
+        return error.errno in FULL
+    return False

@@ -13,6 +13,7 @@ SUBJECTS = (
     "startup",
     "runner",
     "catalog",
+    "runs",
     "compare",
     "explorer",
     "engine",

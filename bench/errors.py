@@ -95,7 +95,7 @@ def _clips(workspace: Workspace) -> None:
 def _measure(workspace: Workspace) -> list[dict[str, object]]:
     from playwright.sync_api import sync_playwright
 
-    from tests.browser.conftest import ARGUMENTS, CHROMIUM, start_lab
+    from tests.browser.conftest import ARGUMENTS, CHROMIUM, sign_in, start_lab
 
     lab, url = start_lab(workspace)
     rows: list[dict[str, object]] = []
@@ -107,7 +107,9 @@ def _measure(workspace: Workspace) -> list[dict[str, object]]:
     try:
         with sync_playwright() as playwright:
             chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
-            page = chromium.new_context(viewport={"width": 1440, "height": 900}).new_page()
+            context = chromium.new_context(viewport={"width": 1440, "height": 900})
+            sign_in(context, url)
+            page = context.new_page()
             for run, words in ((SMALL, "1,000 predictions"), (BIG, "1,000,000 predictions")):
                 page.goto(f"{url}/errors?run={run}&view=Triage", wait_until="domcontentloaded")
                 page.locator(".sheet .row").first.wait_for(timeout=120_000)

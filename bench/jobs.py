@@ -109,7 +109,7 @@ def _tab(workspace: Workspace, job_id: str) -> tuple[float | None, float | None]
     """CPU milliseconds a second of the lab's server, while one tab shows a job and after it was closed."""
     from playwright.sync_api import Error, sync_playwright
 
-    from tests.browser.conftest import ARGUMENTS, CHROMIUM, start_lab
+    from tests.browser.conftest import ARGUMENTS, CHROMIUM, sign_in, start_lab
 
     lab, url = start_lab(workspace)
     try:
@@ -118,7 +118,9 @@ def _tab(workspace: Workspace, job_id: str) -> tuple[float | None, float | None]
                 chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
             except Error:
                 return None, None
-            page = chromium.new_page(viewport={"width": 1440, "height": 900})
+            context = chromium.new_context(viewport={"width": 1440, "height": 900})
+            sign_in(context, url)
+            page = context.new_page()
             page.goto(f"{url}/jobs?job={job_id}")
             page.locator(".stVegaLiteChart").first.wait_for(timeout=60_000)
             time.sleep(5)

@@ -120,7 +120,7 @@ def openings(
     """
     from playwright.sync_api import sync_playwright
 
-    from tests.browser.conftest import ARGUMENTS, CHROMIUM, serve, start_lab
+    from tests.browser.conftest import ARGUMENTS, CHROMIUM, serve, sign_in, start_lab
 
     empty_script = folder / "empty.py"
     empty_script.write_text(_EMPTY)
@@ -130,6 +130,7 @@ def openings(
         with sync_playwright() as playwright:
             chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
             context = chromium.new_context(viewport={"width": 1440, "height": 900})
+            sign_in(context, lab_url)
 
             def seconds(url: str, drawn: str) -> float:
                 page = context.new_page()

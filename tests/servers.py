@@ -76,10 +76,11 @@ class Status:
 
 @dataclass(frozen=True)
 class Raw:
-    """Bytes of any kind with status 200."""
+    """Bytes of any kind."""
 
     body: bytes
     content_type: str = "application/json"
+    status: int = 200
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,7 @@ class FakeServer:
         require_key: str | None = None,
         check_model: bool = True,
         has_health: bool = True,
+        healthy: bool = True,
         metrics: str | None = None,
         port: int = 0,
     ) -> None:
@@ -137,6 +139,7 @@ class FakeServer:
         self.require_key = require_key
         self.check_model = check_model
         self.has_health = has_health
+        self.healthy = healthy
         self.metrics = metrics
         self.requests: list[Request] = []
         self.in_flight = 0
@@ -218,7 +221,7 @@ class FakeServer:
         )
 
     async def _health(self, _request: web.Request) -> web.Response:
-        return web.Response(text="")
+        return web.Response(text="", status=200 if self.healthy else 503)
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         if self.metrics is None:
@@ -293,7 +296,7 @@ class FakeServer:
             await asyncio.sleep(reply.after)
             return _error(reply.status, reply.message, reply.headers)
         if isinstance(reply, Raw):
-            return web.Response(body=reply.body, content_type=reply.content_type)
+            return web.Response(body=reply.body, content_type=reply.content_type, status=reply.status)
         if body.get("stream"):
             return await self._stream(http, body, reply)
         if isinstance(reply, Half):
@@ -360,7 +363,7 @@ def _usage(body: dict[str, Any], text: Text, n: int) -> dict[str, int]:
             prompt += sum(
                 len(part["text"].split()) if part["type"] == "text" else 13 for part in message["content"]
             )
-    done = n * len(f"{text.reasoning or ''} {text.content or ''}".split())
+    done = n * max(1, len(f"{text.reasoning or ''} {text.content or ''}".split()))  # the end mark at least
     return {"prompt_tokens": prompt, "completion_tokens": done, "total_tokens": prompt + done}
 
 

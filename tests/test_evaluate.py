@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 
 from audioreason import evaluate as evaluate_module
-from audioreason.errors import EndpointError, ItemError, PromptError, RunError
+from audioreason.errors import EndpointError, ItemError, PromptError, RunError, UnansweredError
 from audioreason.evaluate import evaluate, read_item_ids, render_for
 from audioreason.inference.endpoint import Endpoint, Sampling
-from audioreason.inference.runner import Retries, run_batch
+from audioreason.inference.pace import read_width
+from audioreason.inference.runner import Retries
 from audioreason.inference.seeds import sample_seed
 from audioreason.items import Dataset, load_dataset
 from audioreason.items.splits import split_items
+from audioreason.items.variants import Ablation
 from audioreason.progress import Quiet
 from audioreason.prompts import Prompt
 from audioreason.runs import Prediction, load_record, run_folder, run_status, score_report
@@ -191,18 +193,18 @@ def test_item_ids_come_with_commas_or_from_a_file(tmp_path: Path) -> None:
 def test_items_without_a_clip_are_errors_unless_text_is_allowed(
     workspace: Workspace, tiny_dataset: TinyDataset, server: FakeServer
 ) -> None:
-    data = tiny_dataset(n=3)
+    data = tiny_dataset(n=5)
     (data.root / "audio" / "001.wav").unlink()
     (data.root / "audio" / "002.wav").write_bytes(b"not sound")
     data = load_dataset(workspace, "tiny")
     evaluate(workspace, data, PROMPT, server.endpoint, FAST, run_id="r")
-    assert [p.error_kind for p in predictions(workspace, "r")] == [None, "no_clip", "bad_clip"]
-    assert len(server.requests) == 1
+    assert [p.error_kind for p in predictions(workspace, "r")][:3] == [None, "no_clip", "bad_clip"]
+    assert len(server.requests) == 3
     report = score_report(workspace, "r")
-    assert (report["answered"], report["errors"]) == (1, 2)
+    assert (report["answered"], report["errors"]) == (3, 2)
 
     evaluate(workspace, data, PROMPT, server.endpoint, FAST, run_id="s", allow_missing_audio=True)
-    assert [p.error_kind for p in predictions(workspace, "s")] == [None, None, "bad_clip"]
+    assert [p.error_kind for p in predictions(workspace, "s")][:3] == [None, None, "bad_clip"]
 
 
 def test_a_clip_outside_its_dataset_is_an_error_of_that_item(
@@ -231,8 +233,110 @@ def test_a_server_that_is_not_there_leaves_no_run(workspace: Workspace, tiny_dat
     data = tiny_dataset(n=2)
     endpoint = Endpoint(name="gone", base_url=f"http://127.0.0.1:{closed_port()}/v1")
     with pytest.raises(EndpointError, match="cannot be reached"):
-        evaluate(workspace, data, PROMPT, endpoint, FAST, run_id="r")
+        evaluate(workspace, data, PROMPT, endpoint, FAST, run_id="r", server_wait_seconds=0)
     assert not run_folder(workspace, "r").exists()
+
+
+@pytest.mark.parametrize("first", [Status(503), Status(429), Status(500), Raw(b"oops")])
+def test_a_fault_of_the_first_answers_is_not_the_end(
+    workspace: Workspace, tiny_dataset: TinyDataset, first: Reply
+) -> None:
+    data = tiny_dataset(n=2)
+
+    def reply(request: Request) -> Reply:  # the probe without a clip, then the one with it
+        return first if request.number in (1, 3) else echo(request) if "clip" in request.text else Text("yes")
+
+    with FakeServer(reply, allowed=[workspace.clips]) as server:
+        endpoint = Endpoint(name="fake", base_url=server.base_url)
+        record = evaluate(workspace, data, PROMPT, endpoint, FAST, run_id="r")
+    assert record.endpoint is not None
+    assert (record.endpoint.model, record.endpoint.transport) == ("fake-model", "file")
+    assert [p.error_kind for p in predictions(workspace, "r")] == [None, None]
+
+
+def test_a_server_that_starts_late_is_waited_for(
+    workspace: Workspace, tiny_dataset: TinyDataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = tiny_dataset(n=2)
+    late = FakeServer(lambda one: echo(one) if "clip" in one.text else Text("yes"), port=closed_port())
+    endpoint = Endpoint(name="fake", base_url=f"http://127.0.0.1:{late._wanted_port}/v1")
+    timer = threading.Timer(1.0, late.__enter__)
+    timer.start()
+    try:
+        evaluate(workspace, data, PROMPT, endpoint, FAST, run_id="r")
+    finally:
+        timer.join()
+        late.close()
+    assert [p.error_kind for p in predictions(workspace, "r")] == [None, None]
+    assert "cannot be reached" in caplog.text
+    assert "Asking again for 60 s at most" in caplog.text
+
+
+def test_a_name_that_is_unknown_is_not_waited_for(workspace: Workspace, tiny_dataset: TinyDataset) -> None:
+    endpoint = Endpoint(name="typo", base_url="http://no-such-host.invalid:8000/v1")
+    with pytest.raises(EndpointError, match="is not known"):
+        evaluate(workspace, tiny_dataset(n=1), PROMPT, endpoint, FAST, run_id="r")
+
+
+@pytest.mark.parametrize("ablation", [None, "silence", "noise", "swap", "text"])
+def test_every_clip_that_is_sent_is_one_that_the_server_may_read(
+    workspace: Workspace, tiny_dataset: TinyDataset, ablation: Ablation | None
+) -> None:
+    data = tiny_dataset(n=4)
+    with FakeServer(echo, allowed=[workspace.clips], hears=["file"]) as server:
+        endpoint = server.endpoint.model_copy(update={"transport": "file"})
+        evaluate(workspace, data, PROMPT, endpoint, FAST, run_id="r", ablation=ablation, permutation=1)
+        assert len(server.clips) == (0 if ablation == "text" else 4)
+    assert [p.error_kind for p in predictions(workspace, "r")] == [None] * 4
+
+
+def test_a_control_that_is_refused_is_an_error_that_names_the_folder(
+    workspace: Workspace, tiny_dataset: TinyDataset
+) -> None:
+    data = tiny_dataset(n=12)
+    with FakeServer(echo, allowed=[workspace.root / "elsewhere"]) as server:
+        endpoint = server.endpoint.model_copy(update={"transport": "file"})
+        with pytest.raises(UnansweredError) as stopped:
+            evaluate(workspace, data, PROMPT, endpoint, FAST, run_id="r", ablation="silence")
+    sentence = str(stopped.value)
+    assert sentence.count("--allowed-local-media-path " + str(workspace.clips)) == 1
+    assert "0 of 12 predictions have an answer" in sentence
+    assert "audioreason eval --run-id r --resume" in sentence
+    assert run_status(run_folder(workspace, "r")) == "stopped"
+
+
+def test_less_than_half_answered_is_an_error_and_a_few_refused_are_not(
+    workspace: Workspace, tiny_dataset: TinyDataset
+) -> None:
+    data = tiny_dataset(n=6)
+    bad = {"clip 1?", "clip 2?", "clip 3?", "clip 4?"}
+
+    def reply(request: Request) -> Reply:
+        return Status(400, "too loud") if any(word in request.text for word in bad) else echo(request)
+
+    with FakeServer(reply) as server:
+        with pytest.raises(UnansweredError, match=r"2 of 6 predictions have an answer.*too loud"):
+            evaluate(workspace, data, PROMPT, server.endpoint, FAST, run_id="r")
+        assert run_status(run_folder(workspace, "r")) == "stopped"
+        bad -= {"clip 1?", "clip 2?"}
+        evaluate(workspace, data, PROMPT, server.endpoint, FAST, run_id="r", resume=True)
+    assert run_status(run_folder(workspace, "r")) == "finished"
+    assert score_report(workspace, "r")["answered"] == 4
+
+
+def test_what_a_server_bore_is_where_the_next_run_starts(
+    workspace: Workspace, tiny_dataset: TinyDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate_module, "Retries", partial(Retries, base=0.01, cap=0.05))
+    data = tiny_dataset(n=40)
+    with FakeServer(lambda request: Text(echo(request).content, after=0.02), capacity=4) as server:
+        evaluate(workspace, data, PROMPT, server.endpoint, FAST, run_id="a")
+        first = read_width(workspace.cache, f"{server.base_url} fake-model")
+        assert first is not None
+        assert first < 40
+        refused = server.refused
+        evaluate(workspace, data, PROMPT, server.endpoint, FAST, run_id="b")
+        assert server.refused - refused < refused
 
 
 def test_a_servers_faults_are_errors_not_wrong_answers_and_are_retried_on_resume(
@@ -265,10 +369,8 @@ def test_a_servers_faults_are_errors_not_wrong_answers_and_are_retried_on_resume
 
 
 def test_a_server_that_dies_in_the_middle_leaves_errors_that_resume_on_another_port(
-    workspace: Workspace, tiny_dataset: TinyDataset, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, tiny_dataset: TinyDataset
 ) -> None:
-    impatient = partial(run_batch, retries=Retries(attempts=2, base=0.01))
-    monkeypatch.setattr(evaluate_module, "run_batch", impatient)
     data = tiny_dataset(n=12)
     server = FakeServer()
     closers: list[threading.Thread] = []
@@ -281,8 +383,14 @@ def test_a_server_that_dies_in_the_middle_leaves_errors_that_resume_on_another_p
 
     server.reply = reply
     with server:
-        evaluate(workspace, data, PROMPT, server.endpoint, FAST, run_id="r", concurrency=1)
+        with pytest.raises(UnansweredError, match=r"of 12 predictions .*--run-id r --resume") as stopped:
+            evaluate(
+                workspace, data, PROMPT, server.endpoint, FAST, run_id="r", concurrency=1,
+                server_wait_seconds=0.5,
+            )  # fmt: skip
         closers[0].join()
+    assert run_status(run_folder(workspace, "r")) == "stopped"
+    assert 4 <= stopped.value.answered <= 5
     report = score_report(workspace, "r")
     assert report["answered"] + report["errors"] == 12
     assert report["errors"] >= 7
@@ -297,11 +405,10 @@ def test_a_server_that_dies_in_the_middle_leaves_errors_that_resume_on_another_p
 def test_a_server_that_is_only_ever_busy_is_given_up_in_a_sentence_and_the_run_resumes(
     workspace: Workspace, tiny_dataset: TinyDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    impatient = partial(run_batch, retries=Retries(base=0.01, patience=0.1))
-    monkeypatch.setattr(evaluate_module, "run_batch", impatient)
+    monkeypatch.setattr(evaluate_module, "Retries", partial(Retries, base=0.01, patience=0.1))
     data = tiny_dataset(n=4)
     with FakeServer(echo, capacity=0) as server:
-        with pytest.raises(RunError, match=r"stopped answering after 0 of 4 .*--run-id r --resume"):
+        with pytest.raises(RunError, match=r"0 of 4 predictions .*--run-id r --resume"):
             evaluate(workspace, data, PROMPT, server.endpoint, FAST, run_id="r")
         assert run_status(run_folder(workspace, "r")) == "stopped"
         assert score_report(workspace, "r")["errors"] == 4
@@ -310,13 +417,14 @@ def test_a_server_that_is_only_ever_busy_is_given_up_in_a_sentence_and_the_run_r
     assert score_report(workspace, "r")["answered"] == 4
 
 
-def test_a_server_that_only_says_busy_at_the_start_is_given_a_chance(
-    workspace: Workspace, tiny_dataset: TinyDataset
+def test_a_server_whose_probe_fails_is_given_a_chance(
+    workspace: Workspace, tiny_dataset: TinyDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(evaluate_module, "Retries", partial(Retries, base=0.01))
     data = tiny_dataset(n=2)
 
     def reply(request: Request) -> Reply:
-        return Raw(b"oops") if request.number == 1 else echo(request)  # the probe meets a hiccup
+        return echo(request) if "clip" in request.text else Raw(b"oops")
 
     with FakeServer(reply) as server:
         endpoint = Endpoint(name="fake", base_url=server.base_url, model="fake-model")

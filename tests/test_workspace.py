@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from audioreason.errors import WorkspaceError
-from audioreason.workspace import Workspace, truncate_torn_tail, write_atomic
+from audioreason.workspace import FileLock, JsonlWriter, Workspace, truncate_torn_tail, write_atomic
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
@@ -72,3 +74,53 @@ def test_a_database_that_cannot_be_opened_is_one_sentence(tmp_path: Path) -> Non
     (tmp_path / "lab.sqlite").mkdir()
     with pytest.raises(WorkspaceError, match="could not be used"), Workspace(tmp_path).sqlite():
         pass
+
+
+def test_files_and_locks_of_the_workspace_are_for_their_owner_alone(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        workspace = Workspace.open(tmp_path / "private")
+        lock = FileLock(workspace.root / "lock")
+        assert lock.acquire()
+        write_atomic(workspace.root / "atomic.json", "{}")
+        JsonlWriter(workspace.root / "lines.jsonl").close()
+        with workspace.sqlite() as connection:
+            connection.execute("CREATE TABLE t (x)")
+            modes = {path.name: path.stat().st_mode & 0o777 for path in workspace.root.iterdir()}
+    finally:
+        os.umask(before)
+    assert workspace.root.stat().st_mode & 0o777 == 0o700
+    assert "lab.sqlite-wal" in modes
+    assert set(modes.values()) == {0o600}, modes
+
+
+def test_a_lock_and_a_database_of_an_older_lab_are_closed_to_others(tmp_path: Path) -> None:
+    workspace = Workspace.open(tmp_path)
+    with workspace.sqlite() as connection:
+        connection.execute("CREATE TABLE t (x)")
+    for name in ("lock", "lab.sqlite"):
+        (tmp_path / name).touch()
+        (tmp_path / name).chmod(0o644)
+    lock = FileLock(tmp_path / "lock")
+    assert lock.acquire()
+    with workspace.sqlite() as connection:
+        connection.execute("INSERT INTO t VALUES (1)")
+    assert {(tmp_path / name).stat().st_mode & 0o777 for name in ("lock", "lab.sqlite")} == {0o600}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_can_neither_open_a_lock_nor_read_a_file(tmp_path: Path) -> None:
+    workspace = Workspace.open(tmp_path / "private")
+    lock = FileLock(workspace.root / "lock")
+    assert lock.acquire()
+    lock.release()
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == os.geteuid() and folder != Path("/") and "pytest" in str(folder):
+            folder.chmod(0o755)
+    attempt = (
+        "import fcntl, os, sys\nos.setgid(65534); os.setuid(65534)\n"
+        "try:\n  fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX)\n"
+        "except PermissionError:\n  sys.exit(13)"
+    )
+    assert subprocess.run([sys.executable, "-c", attempt, str(lock.path)], check=False).returncode == 13
+    assert lock.acquire()

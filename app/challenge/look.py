@@ -80,19 +80,21 @@ def first() -> dict[str, Any] | None:
     return next(whole, next(iter(known), None))
 
 
-def submission(run: Run) -> Submission:
-    """The run in the form of a submission.
+def submission(run: Run, sample: int | None, shorten: bool) -> Submission:
+    """The run, or one sample of each of its items, in the form of a submission.
 
     Raises:
         LabError: if it cannot be one, or its dataset is gone.
     """
     data = session.dataset(str(run["dataset"]))
-    return _submission(str(run["run_id"]), str(run["dataset"]), data.info.hash, stamp(run))
+    return _submission(str(run["run_id"]), str(run["dataset"]), data.info.hash, stamp(run), sample, shorten)
 
 
 @functools.lru_cache(maxsize=8)
-def _submission(run_id: str, dataset: str, digest: str, stamp: Stamp) -> Submission:
-    return make_submission(session.workspace(), run_id, session.dataset(dataset))
+def _submission(
+    run_id: str, dataset: str, digest: str, stamp: Stamp, sample: int | None, shorten: bool
+) -> Submission:
+    return make_submission(session.workspace(), run_id, session.dataset(dataset), sample, shorten)
 
 
 def known_judges(run: Run) -> list[str]:

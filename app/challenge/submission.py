@@ -14,7 +14,7 @@ from app.challenge import look
 from app.challenge.look import Run
 from app.errors.words import percent
 from app.session import plain
-from audioreason.challenge import Checked, Problem, check_submission
+from audioreason.challenge import FILE_NAMES, MOST_CHARACTERS, Checked, Problem, check_submission
 from audioreason.errors import LabError
 
 _LEVELS = {"error": ":red[error]", "warning": ":orange[warning]"}
@@ -23,8 +23,14 @@ _SHOWN = 12  # problems
 
 def submission(run: Run) -> None:
     """Draw whether the run can be handed in, why not, and the files."""
+    shorten = bool(st.session_state.get("challenge_shorten"))
     try:
-        made = look.submission(run)
+        count = int(run["samples"] or 1)
+        sample = _sample(run, count) if count > 1 else None
+        if count > 1 and sample is None:
+            _elsewhere(run)
+            return
+        made = look.submission(run, sample, shorten)
     except LabError as error:
         st.markdown(f"**This run cannot be handed in.** {plain(error.message)} :gray[{plain(error.hint)}]")
         _elsewhere(run)
@@ -36,11 +42,22 @@ def submission(run: Run) -> None:
         st.markdown("**This run cannot be handed in as it is.**")
     _figures(checked)
     _problems(checked.problems)
+    if shorten or any(
+        one.level == "error" and one.where == "thinking_prediction" for one in checked.problems
+    ):
+        st.toggle(
+            f"Cut the middle out of reasoning of more than {MOST_CHARACTERS:,} characters",
+            key="challenge_shorten",
+            help="The challenge refuses longer reasoning. Answers stay as they are.",
+        )
     if checked.valid:
-        name = f"{run['run_id']}-submission"
-        with st.container(horizontal=True, gap="small"):
+        name = f"{run['run_id']}-submission" + (f"-sample{sample}" if sample is not None else "")
+        with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+            inside = st.selectbox(
+                "File in the zip", FILE_NAMES, key="challenge_inside", width=170, label_visibility="collapsed"
+            )
             st.download_button(
-                "Submission (zip)", made.packed(), f"{name}.zip", "application/zip",
+                "Submission (zip)", made.packed(inside), f"{name}.zip", "application/zip",
                 key="challenge_zip", icon=":material/download:", on_click="ignore",
             )  # fmt: skip
             st.download_button(
@@ -48,6 +65,20 @@ def submission(run: Run) -> None:
                 key="challenge_jsonl", icon=":material/download:", on_click="ignore", type="tertiary",
             )  # fmt: skip
     _elsewhere(run)
+
+
+def _sample(run: Run, count: int) -> int | None:
+    """Which sample of each item is submitted; None until one is chosen."""
+    chosen = st.selectbox(
+        f"This run has {count} samples of each item, and a submission holds one",
+        range(count),
+        index=None,
+        format_func=lambda number: f"Sample {number}",
+        placeholder="Choose a sample",
+        key=f"challenge_sample_{run['run_id']}",
+        width=340,
+    )
+    return None if chosen is None else int(chosen)
 
 
 def _figures(checked: Checked) -> None:

@@ -5,6 +5,7 @@ Knows the rooms below; knows nothing about how the page looks.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 from collections.abc import Iterable, Mapping
@@ -72,6 +73,10 @@ def trouble(run: Mapping[str, Any]) -> list[str]:
             f"{counted(run['errors'], 'item')} got no answer from the server and "
             f"{'is' if run['errors'] == 1 else 'are'} in no figure."
         )
+    with contextlib.suppress(RunError):  # a record that cannot be read is said elsewhere
+        prompt = load_record(session.workspace(), str(run["run_id"])).prompt
+        if prompt is not None and prompt.reveals:
+            found.append(f"The prompt told the model each item's {' and '.join(prompt.reveals)}.")
     data = dataset(str(run["dataset"]))
     if data is None:
         found.append(f"The dataset {run['dataset']} cannot be read any more: its clips cannot be heard.")

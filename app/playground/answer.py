@@ -25,7 +25,8 @@ from audioreason.inference.endpoint import Endpoint
 from audioreason.inference.seeds import sample_seed
 from audioreason.items import Event
 from audioreason.items.controls import control_clip
-from audioreason.runs.play import Ask, Play, recall_all, render_item, start
+from audioreason.runs.play import Ask, Play, recall_all, start
+from audioreason.runs.rendering import render_for
 
 POLL = 0.2  # seconds
 _INVITATION = "Run asks the model. Its answer appears here as it is written."
@@ -89,7 +90,7 @@ def ask(
         clip = session.prepared(source)
     seed = variant.seed()
     try:
-        render_item(variant.prompt(), picked.item)
+        render_for(variant.prompt(), picked.item)
     except PromptError as error:
         st.toast(plain(str(error)), icon=":material/error:")
         return []

@@ -18,9 +18,18 @@ from app.widgets.text import text as verbatim
 from app.words import when
 from audioreason.errors import PromptError
 from audioreason.inference.endpoint import load_endpoints
-from audioreason.prompts import Prompt, check, diff, dump_prompt, flag_special_tokens, parse_prompt
+from audioreason.prompts import (
+    Prompt,
+    check,
+    decode_prompt,
+    diff,
+    dump_prompt,
+    flag_special_tokens,
+    parse_prompt,
+    remarks,
+)
 from audioreason.runs.desk import SavedVersion, save_prompt, versions
-from audioreason.runs.play import render_item
+from audioreason.runs.rendering import render_for
 
 
 def choose_prompt(variant: Variant, width: int | Literal["stretch"] = "stretch") -> None:
@@ -69,7 +78,11 @@ def save(variant: Variant) -> None:
         )
         file = st.file_uploader("Import .md", type="md", key=variant.key("import"))
         if file is not None and st.button("Open in the editor", key=variant.key("import_now")):
-            variant.show_text(parse_prompt(file.getvalue().decode("utf-8", "replace"), base.name))
+            try:
+                variant.show_text(parse_prompt(decode_prompt(file.getvalue(), file.name), base.name))
+            except PromptError as error:
+                st.error(plain(str(error)))
+                return
             st.rerun()
 
 
@@ -187,7 +200,7 @@ def _number(
 def problem_of(variant: Variant, picked: Picked) -> PromptError | None:
     """Why the text cannot be filled in for the item; None if it can."""
     try:
-        render_item(variant.prompt(), picked.item)
+        render_for(variant.prompt(), picked.item)
     except PromptError as error:
         return error
     return None
@@ -197,7 +210,9 @@ def _state_of_text(variant: Variant, picked: Picked, problem: PromptError | None
     if problem is not None:
         st.markdown(f":small[:red[{plain(problem.message)}] :gray[{plain(problem.hint)}]]")
         return
-    text = render_item(variant.prompt(), picked.item)
+    for said in remarks(variant.prompt()):
+        st.markdown(f":small[:orange[{plain(said)}]]")
+    text = render_for(variant.prompt(), picked.item)
     used = " ".join(f"`{name}`" for name in check(variant.prompt())) or "no variable"
     words = f"{len(text.system) + len(text.user):,} characters + {picked.clip.seconds:.1f} s of sound"
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -210,7 +225,7 @@ def _rendered(variant: Variant, picked: Picked, problem: PromptError | None) -> 
     if problem is not None:
         st.markdown(f":red[{plain(str(problem))}]")
         return
-    text = render_item(variant.prompt(), picked.item)
+    text = render_for(variant.prompt(), picked.item)
     for title, body, height in (("system", text.system, 130), ("user", text.user, 300)):
         if title == "user":
             sound = (

@@ -107,7 +107,7 @@ def make_choices(
             f"None of the {len(material)} clips of {source} is here, and choices are invented by who hears.",
             f"Put them into {root / 'audio'}, or download again with the folder that has them (--audio).",
         )
-    endpoint = ready_endpoint(endpoint, workspace.cache / "clips")
+    endpoint = ready_endpoint(endpoint, workspace.clips)
     kept = root / _REPLIES
     for attempt in range(_TRIES):
         usable, reasons = _usable(rows, kept, choices)

@@ -14,16 +14,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from audioreason.errors import ItemError
+from audioreason.items.texts import split_choices
 
 COLUMNS = ("sound", "conversations")
 _MARKER = re.compile(r"[ \t]*</?(?:sound|audio|speech|music)(?:-?\d+)?>[ \t]*\n?", re.IGNORECASE)
-# (A) anywhere behind white space; A. A) A: only where a line begins
-_LETTER = re.compile(r"(?:(?<=\s)|^)\(([A-Z])\)\s*|(?:^|(?<=\n))[ \t]*([A-Z])[.):][ \t]+")
-_LEAD_IN = re.compile(
-    r"(?:(?:please\s+)?(?:choose|select|pick)\s+(?:the|your)\b[^.?!\n]*[:.]?"
-    r"|(?:the\s+)?(?:options|choices)(?:\s+are)?\s*:)\s*$",
-    re.IGNORECASE,
-)
 _ANSWER = re.compile(r"\(?([A-Za-z])(?:[).:]+\s*|$)(.*)", re.DOTALL)
 
 
@@ -59,26 +53,6 @@ def row_of_conversation(row: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
-def split_choices(text: str) -> tuple[str, list[str]]:
-    """A question's text without its choices, and these: lettered from A on, two or more, at its end.
-
-    What stands behind the last choice's line stays with the question; "Choose the correct option:" does not.
-    """
-    marks = list(_LETTER.finditer(text))
-    begin = max((n for n, mark in enumerate(marks) if _name(mark) == "A"), default=len(marks))
-    run = [mark for place, mark in enumerate(marks[begin:]) if _name(mark) == chr(ord("A") + place)]
-    if len(run) < 2 or len(run) != len(marks) - begin:
-        return text, []
-    ends = [mark.start() for mark in run[1:]] + [len(text)]
-    parts = [text[mark.end() : end].strip() for mark, end in zip(run, ends, strict=True)]
-    parts[-1], _, behind = parts[-1].partition("\n")
-    choices = [" ".join(part.split()) for part in parts]
-    if not all(choices):
-        return text, []
-    stem = _LEAD_IN.sub("", text[: run[0].start()].strip()).strip()
-    return "\n".join(part for part in (stem, _LEAD_IN.sub("", behind.strip())) if part), choices
-
-
 def gold_of(answer: str, choices: Sequence[str]) -> str:
     """The choice that an answer names by its text, its letter, or both.
 
@@ -93,10 +67,6 @@ def gold_of(answer: str, choices: Sequence[str]) -> str:
     if match is None or place >= len(choices) or _plain(match.group(2)) not in ("", plain[place]):
         raise ItemError("its answer is none of its choices.")
     return choices[place]
-
-
-def _name(mark: re.Match[str]) -> str:
-    return mark.group(1) or mark.group(2)
 
 
 def _plain(text: str) -> str:

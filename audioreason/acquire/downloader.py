@@ -12,6 +12,9 @@ import socket
 import sys
 from typing import Any
 
+_ENDS_IN_IPV4 = (ipaddress.IPv6Network("::/96"), ipaddress.IPv6Network("64:ff9b::/96"))
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")  # RFC 8215
+
 _lookup = socket.getaddrinfo
 
 
@@ -29,8 +32,22 @@ def public_only(host: Any, port: Any, *options: Any, **named: Any) -> Any:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address leads out of this machine and its network."""
-    return ipaddress.ip_address(address.partition("%")[0]).is_global
+    """Whether an IP address leads out of this machine and its network; an IPv4 address inside counts too."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv6Address):
+        inner = _inner_address(found)
+        local = found.is_site_local or found in _LOCAL_NAT64
+        return found.is_global and not local and (inner is None or inner.is_global)
+    return found.is_global
+
+
+def _inner_address(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that an IPv6 address leads to: mapped or compatible (RFC 4291), NAT64 (RFC 6052), 6to4
+    (RFC 3056) or Teredo (RFC 4380); None if it is of none of these."""
+    last = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    if any(address in network for network in _ENDS_IN_IPV4):
+        return last
+    return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
 
 
 def main(arguments: list[str]) -> None:

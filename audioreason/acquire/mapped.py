@@ -6,7 +6,6 @@ A row with a question, choices and an answer becomes an item. A row without choi
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -29,14 +28,11 @@ from audioreason.acquire.records import fetch_record, look_record
 from audioreason.errors import ItemError
 from audioreason.items import Dataset, DatasetInfo, Item, save_dataset
 from audioreason.items.dataset import check_name, read_info
-from audioreason.items.rows import item_of_row, read_table
+from audioreason.items.loaders import SOUND, store_clip
+from audioreason.items.rows import item_of_row
+from audioreason.items.tables import SUFFIXES, Row, read_files
 from audioreason.progress import Progress, Quiet
 from audioreason.workspace import Workspace, write_atomic
-
-Row = AnyMapping[str, Any]
-_SOUND = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a")
-_TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
-_AT_ONCE = 256  # rows of a parquet file in memory; each may hold a clip
 
 
 @dataclass(frozen=True)
@@ -105,7 +101,7 @@ def fetch_mapped(
     tables = _tables(folder, snapshots[0], mapping)
     clips = _Clips([path for one in snapshots for path in _unpacked(one, progress)], audio, root)
     kept = None if mapping.only is None else _column(folder, snapshots[0], mapping)
-    count, rows = _read(tables)
+    count, rows = read_files(tables)
     progress.phase("items", count)
     made = _Made(name, clips)
     for number, row in enumerate(_checked(rows, mapping, tables[0].name), 1):
@@ -187,14 +183,14 @@ class _Clips:
         had = {path.name for path in mine}
         for path in (*mine, *(path for path in fetched if path.name not in had)):
             self._names[path.name].append(path)
-            if path.suffix.lower() in _SOUND:
+            if path.suffix.lower() in SOUND:
                 self._stems[path.stem].append(path)
 
     def lay(self, given: Any) -> str | None:
         """Lay a row's clip into the dataset; its path there, or what was given where there is none."""
         if isinstance(given, AnyMapping):
             if isinstance(sound := given.get("bytes"), bytes):
-                return self._write(sound, str(given.get("path") or ""))
+                return store_clip(self._root, sound, str(given.get("path") or ""))
             given = given.get("path")
         text = str(given or "").replace("\\", "/")
         source = self._find(PurePosixPath(text))
@@ -211,19 +207,9 @@ class _Clips:
         named = self._names.get(given.name, [])
         if len(named) > 1:
             named = [path for path in named if path.parts[-len(given.parts) :] == given.parts]
-        if not named and given.suffix.lower() in ("", *_SOUND):
+        if not named and given.suffix.lower() in ("", *SOUND):
             named = self._stems.get(given.stem if given.suffix else given.name, [])
         return named[0] if len(named) == 1 else None
-
-    def _write(self, sound: bytes, name: str) -> str:
-        """A clip that stands in the table itself, under its name and the beginning of its checksum."""
-        stem, suffix = PurePosixPath(name).stem[:80], PurePosixPath(name).suffix.lower()
-        mark = hashlib.sha256(sound).hexdigest()[:16]
-        place = Path("audio") / f"{stem}-{mark}{suffix if suffix in _SOUND else '.wav'}".removeprefix("-")
-        if not (self._root / place).is_file():
-            (self._root / place).parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(self._root / place, sound)
-        return str(place)
 
 
 def _fetch(workspace: Workspace, mapping: Mapping, progress: Progress) -> list[Snapshot]:
@@ -271,7 +257,7 @@ def _unpacked(snapshot: Snapshot, progress: Progress) -> list[Path]:
     folder = snapshot.folder or Path()
     places = [folder / file.path for file in snapshot.files]
     for archive in [
-        path for path in places if path.suffix.lower() not in (*_TABLES, *_SOUND) and is_archive(path)
+        path for path in places if path.suffix.lower() not in (*SUFFIXES, *SOUND) and is_archive(path)
     ]:
         target = folder / "unpacked" / f"{archive.name}-{snapshot.revision[:12]}"
         if not target.is_dir():
@@ -293,39 +279,12 @@ def _tables(folder: Path, snapshot: Snapshot, mapping: Mapping) -> list[Path]:
         there = look(mapping.repo, ("*",), mapping.revision).files
     else:
         there = look_record(mapping.record or 0).files
-    tables = [file.path for file in there if file.path.endswith(_TABLES)]
+    tables = [file.path for file in there if file.path.endswith(SUFFIXES)]
     raise ItemError(
         f"{mapping.place} has no table {mapping.table}{mapping.doubt('table')};"
         f" it has: {', '.join(sorted(tables)[:40]) or 'none'}.",
         "Correct `table` in a copy of the mapping file.",
     )
-
-
-def _read(tables: list[Path]) -> tuple[int, Iterator[Row]]:
-    """How many rows the parts of a table have together, and each, one file in memory at a time."""
-    if tables[0].suffix == ".parquet":
-        return _read_parquet(tables)
-    parts = [read_table(path.name, path.read_bytes()) for path in tables]
-    return sum(map(len, parts)), (row for part in parts for row in part)
-
-
-def _read_parquet(tables: list[Path]) -> tuple[int, Iterator[Row]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    def rows() -> Iterator[Row]:
-        for path in tables:
-            try:
-                with pq.ParquetFile(path) as file:
-                    for batch in file.iter_batches(_AT_ONCE):
-                        yield from batch.to_pylist()
-            except pa.ArrowException as error:
-                raise ItemError(f"{path.name} cannot be read ({error}).", "Fetch it again.") from error
-
-    try:
-        return sum(pq.read_metadata(path).num_rows for path in tables), rows()
-    except pa.ArrowException as error:
-        raise ItemError(f"{tables[0].name} cannot be read ({error}).", "Fetch it again.") from error
 
 
 def _checked(rows: Iterator[Row], mapping: Mapping, table: str) -> Iterator[Row]:
@@ -353,7 +312,7 @@ def _column(folder: Path, snapshot: Snapshot, mapping: Mapping) -> set[str]:
         raise ItemError(
             f"{mapping.place} has no table {only.table if only else ''}.", "Correct `only` in the mapping."
         )
-    _, rows = _read([folder / only.table])
+    _, rows = read_files([folder / only.table])
     found = list(rows)
     columns = sorted({str(key) for row in found[:100] for key in row})
     if only.column not in columns:

@@ -6,8 +6,8 @@
 
 from audioreason.answers.objects import last_object
 from audioreason.answers.official import official_match
-from audioreason.answers.parse import SECTIONS, Parsed, RawResponse, is_looped, parse, split_sections
-from audioreason.answers.resolve import Resolution, normalise, resolve
+from audioreason.answers.reading import Reading, Resolution, read, resolve
+from audioreason.answers.reply import SECTIONS, Parsed, RawResponse, is_looped, parse, split_sections
 from audioreason.answers.score import OUTCOMES, SCORER_VERSION, Outcome, Score, score
 
 __all__ = [
@@ -17,13 +17,14 @@ __all__ = [
     "Outcome",
     "Parsed",
     "RawResponse",
+    "Reading",
     "Resolution",
     "Score",
     "is_looped",
     "last_object",
-    "normalise",
     "official_match",
     "parse",
+    "read",
     "resolve",
     "score",
     "split_sections",

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from audioreason.answers.official import official_match
-from audioreason.answers.parse import Parsed, RawResponse, parse
-from audioreason.answers.resolve import Resolution, resolve
+from audioreason.answers.reading import Resolution, read
+from audioreason.answers.reply import Parsed, RawResponse
 
-# raise when a change of parse, resolve or score can change a stored score: derived files carry it
-SCORER_VERSION = "2"
+# raise when a change of the reader or of score can change a stored score: derived files carry it
+SCORER_VERSION = "3"
 
 Outcome = Literal[
     "correct", "wrong", "unresolved", "truncated", "looped", "refused", "format_broken", "server_error"
@@ -58,8 +58,8 @@ def score(
     """
     if error is not None or raw is None:
         return Score(Parsed(thinking=""), Resolution(None, "none"), None, None, "server_error")
-    parsed = parse(raw, expected_sections)
-    resolution = resolve(parsed.answer, choices)
+    reading = read(raw, choices, expected_sections)
+    parsed, resolution = reading.parsed, reading.resolution
     strict = None if gold is None else resolution.index == gold
     official = None if gold is None else official_match(parsed.answer, answer, choices)
     return Score(parsed, resolution, strict, official, _outcome(parsed, resolution, gold))

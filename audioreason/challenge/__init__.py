@@ -26,6 +26,8 @@ from audioreason.challenge.rubrics import (
     right_answers,
 )
 from audioreason.challenge.submission import (
+    FILE_NAMES,
+    MOST_CHARACTERS,
     Checked,
     Problem,
     Submission,
@@ -36,6 +38,8 @@ from audioreason.challenge.submission import (
 )
 
 __all__ = [
+    "FILE_NAMES",
+    "MOST_CHARACTERS",
     "ROUNDS",
     "Ahead",
     "Calibration",

@@ -129,7 +129,7 @@ def rate(
         RunError: if the run is unknown, no right answer has a rubric, or the judge stopped answering.
     """
     progress = progress or Quiet()
-    judge = ready_endpoint(judge.model_copy(update={"transport": "input_audio"}), workspace.cache / "clips")
+    judge = ready_endpoint(judge.model_copy(update={"transport": "input_audio"}), workspace.clips)
     if not judge.model:
         raise EndpointError(f"{judge.base_url} names no model that could judge.", "Name one with --model.")
     work = right_answers(workspace, run_id)

@@ -1,7 +1,8 @@
 """MMAR's submission: one JSON object a line with `id`, `thinking_prediction` and `answer_prediction`.
 
 A file is checked before it is written and may be checked wherever it comes from; the form is that of the
-Interspeech 2026 Audio Reasoning Challenge (audio-reasoning-challenge.github.io). Knows nothing about judges.
+Interspeech 2026 Audio Reasoning Challenge (audio-reasoning-challenge.github.io/leaderboard), which takes a
+`thinking_prediction` of fewer than 10,000 characters. Knows nothing about judges.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import io
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import orjson
@@ -25,7 +26,9 @@ from audioreason.runs.storage import merged_predictions
 from audioreason.workspace import Workspace, write_atomic
 
 FIELDS = ("id", "thinking_prediction", "answer_prediction")
-_INSIDE = "submission.jsonl"  # the one file in a zip
+FILE_NAMES = ("result.jsonl", "prediction.jsonl")  # in a zip: as handed in, and as the baselines write it
+MOST_CHARACTERS = 9_999  # of a thinking_prediction
+_CUT = "\n[...]\n"  # where thoughts were shortened
 _LARGEST = 1 << 28  # bytes of the file, also after unpacking
 _STATED = 30  # characters around a choice that only state it, such as "The answer is (B) ..."
 _NAMED = 3  # places named in a summary sentence
@@ -73,9 +76,9 @@ class Submission:
     checked: Checked
     jsonl: bytes
 
-    def packed(self) -> bytes:
-        """The file in a zip; the same answers make the same bytes."""
-        return _zipped(self.jsonl)
+    def packed(self, name: str = FILE_NAMES[0]) -> bytes:
+        """The file in a zip, under a name; the same answers make the same bytes."""
+        return _zipped(self.jsonl, name)
 
 
 def check_submission(file: Path, dataset: Dataset) -> Checked:
@@ -104,6 +107,16 @@ def check_rows(lines: Iterable[tuple[str, bytes]], dataset: Dataset) -> Checked:
         answers.setdefault(row["id"], row)
     known = {item.id: item for item in dataset.items}
     problems += _about_ids(seen, known, dataset.info.name)
+    if too_long := {i: len(row["thinking_prediction"]) for i, row in answers.items() if _too_long(row)}:
+        longest = max(too_long.values())
+        problems.append(
+            Problem(
+                "error",
+                "thinking_prediction",
+                f"{len(too_long)} predictions have reasoning of 10,000 characters or more, and the challenge"
+                f" refuses it ({_some(list(too_long))}; the longest has {longest:,}).",
+            )
+        )
     official = strict = unclear = 0
     quoting: list[str] = []
     for item_id, given in answers.items():
@@ -144,14 +157,24 @@ def check_rows(lines: Iterable[tuple[str, bytes]], dataset: Dataset) -> Checked:
     return Checked(count, total, official / max(total, 1), strict / max(total, 1), tuple(problems))
 
 
-def make_submission(workspace: Workspace, run_id: str, dataset: Dataset) -> Submission:
+def make_submission(
+    workspace: Workspace, run_id: str, dataset: Dataset, sample: int | None = None, shorten: bool = False
+) -> Submission:
     """A run as a submission, with all that is wrong with it.
 
-    The first sample of each item counts. An answer that states one choice is written as that choice's own
-    text, so that "(B) text" is not called wrong for its letter; any other stays as the model wrote it.
+    An answer that states one choice is written as that choice's own text, so that "(B) text" is not called
+    wrong for its letter; any other stays as the model wrote it.
+
+    Args:
+        workspace: where the run is.
+        run_id: which run.
+        dataset: what it answers.
+        sample: which sample of each item counts, from 0; None if there is one.
+        shorten: cut the middle out of reasoning that is too long. Answers are never cut.
 
     Raises:
-        RunError: if the run is unknown, was made on another dataset, or is a control.
+        RunError: if the run is unknown, was made on another dataset, or is a control, or no such sample is
+            in it, or it has several and none was chosen.
     """
     record = load_record(workspace, run_id)
     if record.dataset.name != dataset.info.name:
@@ -163,37 +186,72 @@ def make_submission(workspace: Workspace, run_id: str, dataset: Dataset) -> Subm
         raise RunError(
             f"The run {run_id} is a control (other order of choices, or no clip).", "Submit a plain run."
         )
-    rows = [
-        orjson.dumps(dict(zip(FIELDS, (item.id, thinking, answer), strict=True)))
-        for item, thinking, answer in handed_in(workspace, run_id)
-    ]
+    samples = record.samples
+    if sample is None and samples > 1:
+        raise RunError(
+            f"The run {run_id} has {samples} samples of each item, and a submission holds one.",
+            f"Choose it with --sample, 0 to {samples - 1}.",
+        )
+    if sample is not None and not 0 <= sample < samples:
+        raise RunError(
+            f"The run {run_id} has no sample {sample}.",
+            f"Its samples are 0 to {samples - 1}." if samples > 1 else "Its only sample is 0.",
+        )
+    rows, cut = [], []
+    for item, thinking, answer in handed_in(workspace, run_id, sample or 0):
+        if shorten and len(thinking) > MOST_CHARACTERS:
+            cut.append(item.id)
+            thinking = _shortened(thinking)
+        rows.append(orjson.dumps(dict(zip(FIELDS, (item.id, thinking, answer), strict=True))))
     checked = check_rows(((f"line {n}", row) for n, row in enumerate(rows, 1)), dataset)
+    if cut:
+        said = f"The reasoning of {len(cut)} predictions was shortened ({_some(cut)})."
+        problem = Problem("warning", "thinking_prediction", said)
+        checked = replace(checked, problems=(*checked.problems, problem))
     return Submission(checked, b"".join(row + b"\n" for row in rows))
 
 
-def write_submission(workspace: Workspace, run_id: str, dataset: Dataset, path: Path) -> Checked:
+def write_submission(
+    workspace: Workspace,
+    run_id: str,
+    dataset: Dataset,
+    path: Path,
+    sample: int | None = None,
+    shorten: bool = False,
+    name: str = FILE_NAMES[0],
+) -> Checked:
     """Write a run as a submission to `path` (`.jsonl`, or `.zip` with the JSONL in it), if it is valid.
+
+    Args:
+        workspace: where the run is.
+        run_id: which run.
+        dataset: what it answers.
+        path: the file.
+        sample: as in `make_submission`.
+        shorten: as in `make_submission`.
+        name: of the file in the zip.
 
     Raises:
         RunError: as `make_submission`, and if it would not be valid; nothing is written.
         WorkspaceError: if `path` cannot be written.
     """
-    made = make_submission(workspace, run_id, dataset)
+    made = make_submission(workspace, run_id, dataset, sample, shorten)
     if not made.checked.valid:
         first = next(problem for problem in made.checked.problems if problem.level == "error")
         asked, whole = load_record(workspace, run_id).n_items, len(dataset.items)
-        raise RunError(
-            f"The run {run_id} is no valid submission: {first.sentence}",
-            f"It was asked {asked} of the {whole} items: make a run of all."
-            if asked < whole
-            else f"Ask for what is missing with: audioreason eval --run-id {run_id} --resume",
-        )
-    write_atomic(path, made.packed() if path.suffix.lower() == ".zip" else made.jsonl)
+        if first.where == "thinking_prediction":
+            hint = "Shorten it with --shorten: the middle of the reasoning is cut, and no answer is changed."
+        elif asked < whole:
+            hint = f"It was asked {asked} of the {whole} items: make a run of all."
+        else:
+            hint = f"Ask for what is missing with: audioreason eval --run-id {run_id} --resume"
+        raise RunError(f"The run {run_id} is no valid submission: {first.sentence}", hint)
+    write_atomic(path, made.packed(name) if path.suffix.lower() == ".zip" else made.jsonl)
     return made.checked
 
 
-def handed_in(workspace: Workspace, run_id: str) -> Iterator[tuple[Item, str, str]]:
-    """Each answered item of a run with the reasoning and the answer that a submission would hold.
+def handed_in(workspace: Workspace, run_id: str, sample: int = 0) -> Iterator[tuple[Item, str, str]]:
+    """Each answered item of a run with the reasoning and the answer that a submission of a sample would hold.
 
     Raises:
         RunError: if the run is unknown.
@@ -201,8 +259,8 @@ def handed_in(workspace: Workspace, run_id: str) -> Iterator[tuple[Item, str, st
     sections = load_record(workspace, run_id).expected_sections
     folder = run_folder(workspace, run_id)
     items = {item.id: item for item in read_items(folder)}
-    for prediction in merged_predictions(folder, [(item_id, 0) for item_id in items]):
-        if prediction.sample or prediction.error is not None:
+    for prediction in merged_predictions(folder, [(item_id, sample) for item_id in items]):
+        if prediction.sample != sample or prediction.error is not None:
             continue
         raw = RawResponse(prediction.content, prediction.reasoning, prediction.finish_reason)
         parsed, item = parse(raw, sections), items[prediction.item_id]
@@ -219,6 +277,16 @@ def _reasoning(parsed: Parsed, item: Item) -> str:
     if not parsed.sections and len(parsed.visible.strip()) > longest + _STATED:
         told = [parsed.visible.strip()]
     return "\n\n".join(part for part in (parsed.thinking.strip(), *told) if part)
+
+
+def _too_long(row: Mapping[str, str]) -> bool:
+    return len(row["thinking_prediction"]) > MOST_CHARACTERS
+
+
+def _shortened(thinking: str) -> str:
+    """Reasoning that is too long without its middle: the answer follows from its end."""
+    kept = MOST_CHARACTERS - len(_CUT)
+    return f"{thinking[: kept - kept // 2]}{_CUT}{thinking[-(kept // 2) :]}"
 
 
 def _read(file: Path) -> Iterator[tuple[str, bytes]]:
@@ -238,7 +306,11 @@ def _unzipped(file: Path, data: bytes) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = [info for info in archive.infolist() if not info.is_dir()]
-            tables = [info for info in names if info.filename.endswith(".jsonl")]
+            tables = [
+                info for info in names if info.filename.endswith(".jsonl") and not _of_mac(info.filename)
+            ]
+            called = [info for info in tables if PurePosixPath(info.filename).name in FILE_NAMES]
+            tables = called if len(called) == 1 else tables
             if len(tables) != 1:
                 raise RunError(
                     f"{file} holds {len(tables)} files .jsonl, and must hold one.",
@@ -251,10 +323,16 @@ def _unzipped(file: Path, data: bytes) -> bytes:
         raise RunError(f"{file} cannot be unpacked ({error}).", "Pack it again.") from error
 
 
-def _zipped(data: bytes) -> bytes:
+def _of_mac(name: str) -> bool:
+    """Whether a file of a zip is macOS's own note about another."""
+    path = PurePosixPath(name)
+    return path.parts[0] == "__MACOSX" or path.name.startswith("._")
+
+
+def _zipped(data: bytes, name: str) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(zipfile.ZipInfo(_INSIDE, _ZIP_TIME), data, zipfile.ZIP_DEFLATED)
+        archive.writestr(zipfile.ZipInfo(name, _ZIP_TIME), data, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 

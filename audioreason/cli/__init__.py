@@ -1,8 +1,8 @@
 """Every page's action as a command. Contents: `evaluating` (eval), `running` (runs, score, show, import,
 export), `comparing` (compare, paper, stability, contribution), `reviewing` (errors, annotate), `prompting`
 (prompts), `optimizing` (optimize), `datasets` (data, soundcheck), `system` (lab, serve, doctor), `training`
-(teach, train, merge), `resting` (rest), `working` (jobs), `clustering` (cluster), `challenging` (submit,
-rubrics).
+(teach, train, merge), `endpoints` (endpoints), `resting` (rest), `working` (jobs), `clustering` (cluster),
+`challenging` (submit, rubrics).
 
 Commands import what they need when they run, so that `audioreason --help` answers at once.
 """
@@ -21,6 +21,7 @@ from audioreason.cli import (
     clustering,
     comparing,
     datasets,
+    endpoints,
     evaluating,
     optimizing,
     prompting,
@@ -32,6 +33,7 @@ from audioreason.cli import (
     working,
 )
 from audioreason.errors import LabError
+from audioreason.workspace import private_files
 
 app = typer.Typer(
     name="audioreason",
@@ -65,6 +67,7 @@ training.register(app)
 app.add_typer(prompting.app, name="prompts")
 app.add_typer(datasets.app, name="data")
 app.add_typer(datasets.soundcheck, name="soundcheck")
+app.add_typer(endpoints.app, name="endpoints")
 app.add_typer(optimizing.app, name="optimize")
 app.add_typer(resting.app, name="rest")
 app.add_typer(working.app, name="jobs")
@@ -78,6 +81,7 @@ def main() -> None:
 
     1: the lab or the disk refused; 2: the command was mistyped; 130: interrupted.
     """
+    private_files()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without some character shows "?"

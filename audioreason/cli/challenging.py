@@ -38,16 +38,29 @@ RunId = Annotated[str, typer.Argument(help="The run's id, as `audioreason runs` 
 def write(
     run: RunId,
     out: Annotated[Path, typer.Option(help="File to write, .jsonl or .zip.")] = Path("submission.zip"),
+    sample: Annotated[
+        int | None,
+        typer.Option(min=0, help="Which sample of each item, from 0; needed if there are several."),
+    ] = None,
+    shorten: Annotated[
+        bool,
+        typer.Option("--shorten", help="Cut the middle out of reasoning of 10,000 characters or more."),
+    ] = False,
+    name: Annotated[
+        str, typer.Option(help="Name of the file in the zip: result.jsonl or prediction.jsonl.")
+    ] = "result.jsonl",
     json: Json = False,
 ) -> None:
     """Write a run as a submission, if it is a valid one."""
-    from audioreason.challenge import write_submission
+    from audioreason.challenge import FILE_NAMES, write_submission
     from audioreason.items import load_dataset
     from audioreason.runs import load_record
 
     workspace = Workspace.open()
     dataset = load_dataset(workspace, load_record(workspace, run).dataset.name)
-    checked = write_submission(workspace, run, dataset, out)
+    if name not in FILE_NAMES:
+        raise typer.BadParameter(f"use one of {', '.join(FILE_NAMES)}", param_hint="--name")
+    checked = write_submission(workspace, run, dataset, out, sample, shorten, name)
     _checked(checked, json)
     remark(f"{checked.lines} predictions are in {out}.")
 

@@ -27,6 +27,9 @@ soundcheck = typer.Typer(
 app.add_typer(imports, name="import")
 
 Name = Annotated[str, typer.Argument(help="Dataset name.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", help="List every remark instead of a line for each kind.")
+]
 
 
 @imports.command("mmar")
@@ -34,6 +37,7 @@ def import_mmar(
     meta: Annotated[Path, typer.Option(help="MMAR-meta.json or .jsonl.")],
     audio: Annotated[Path | None, typer.Option(help="Folder with the clips, if you have them.")] = None,
     name: Annotated[str, typer.Option(help="Name of the dataset.")] = "mmar",
+    verbose: Verbose = False,
     json: Json = False,
 ) -> None:
     """Import MMAR's metadata, with its clips if there are any."""
@@ -41,13 +45,14 @@ def import_mmar(
 
     with terminal_progress() as progress:
         outcome = run_import(Workspace.open(), meta, audio=audio, name=name, progress=progress)
-    _report(outcome, json, progress.should_stop())
+    _report(outcome, json, progress.should_stop(), verbose)
 
 
 @imports.command("folder")
 def import_folder(
     folder: Annotated[Path, typer.Argument(help="A folder with items.csv or items.jsonl and clips.")],
     name: Annotated[str, typer.Option(help="Name of the dataset.")],
+    verbose: Verbose = False,
     json: Json = False,
 ) -> None:
     """Import your own questions: CSV or JSONL beside wav, flac, mp3, ogg or m4a clips."""
@@ -55,7 +60,7 @@ def import_folder(
 
     with terminal_progress() as progress:
         outcome = run_import(Workspace.open(), folder, name=name, progress=progress)
-    _report(outcome, json, progress.should_stop())
+    _report(outcome, json, progress.should_stop(), verbose)
 
 
 @app.command("download")
@@ -191,13 +196,16 @@ def list_all(json: Json = False) -> None:
 
 
 @app.command("check")
-def check(name: Name, json: Json = False) -> None:
+def check(name: Name, verbose: Verbose = False, json: Json = False) -> None:
     """Validate a dataset item by item; the exit status is 1 if something is wrong, not for warnings."""
     from audioreason.items import load_dataset, validate
+    from audioreason.items.validate import import_findings
 
-    found = validate(load_dataset(Workspace.open(), name))
-    _findings(found, json)
-    if any(finding.severity == "error" for finding in found):
+    data = load_dataset(Workspace.open(), name)
+    found = validate(data)
+    _findings(found, json, verbose)
+    imported = import_findings(data)  # what an import left out is no fault of the items that are there
+    if any(finding.severity == "error" and finding not in imported for finding in found):
         raise typer.Exit(1)
 
 
@@ -270,26 +278,44 @@ def list_families(json: Json = False) -> None:
     )
 
 
-def _report(outcome: ImportReport, json: bool, stopped: bool) -> None:
+def _report(outcome: ImportReport, json: bool, stopped: bool, verbose: bool) -> None:
     """Print what an import found; after a stop the items are in, and the clips that remain were not heard."""
     info = outcome.dataset.info
     remark(f"{info.name}: {counted(len(outcome.dataset.items), 'item')}, hash {info.hash}.")
-    _findings(outcome.findings, json)
+    _findings(outcome.findings, json, verbose)
     if stopped:
         remark(f"Stopped before every clip was heard. To hear them: audioreason data check {info.name}")
         raise typer.Exit(130)
 
 
-def _findings(findings: Sequence[Finding], json: bool) -> None:
-    """Print what validation found: a line a finding, grouped by what is wrong."""
+def _findings(findings: Sequence[Finding], json: bool, verbose: bool) -> None:
+    """Print what was found: a line for each kind with its count and an example, or one for each finding."""
+    from audioreason.items.facts import problems
 
     def table() -> None:
         if not findings:
             remark("Nothing to report.")
-            return
-        emit_table(
-            ("severity", "what", "item", "message"),
-            [(f.severity, f.code, f.item_id, f.message) for f in findings],
-        )
+        elif verbose:
+            emit_table(
+                ("severity", "what", "item", "message"),
+                [(f.severity, f.code, f.item_id, f.message) for f in findings],
+            )
+        else:
+            kinds = problems(findings)
+            emit_table(
+                ("severity", "what", "items", "such as"),
+                [
+                    (
+                        one.severity,
+                        one.code,
+                        one.items,
+                        f"{one.example_item}: {one.example}".removeprefix(": "),
+                    )
+                    for one in kinds
+                ],
+                right=("items",),
+            )
+            if len(kinds) < len(findings):
+                remark("--verbose lists each remark.")
 
     either(json, [finding.__dict__ for finding in findings], table)

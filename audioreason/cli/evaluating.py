@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from audioreason.cli.endpoints import confirmed
 from audioreason.cli.options import settings_of
 from audioreason.cli.output import Json, either, emit_json, interval, percent, remark, terminal_progress
 from audioreason.cli.running import print_report
 from audioreason.errors import EndpointError, RunError
+from audioreason.wording import counted
 from audioreason.workspace import Workspace
 
 if TYPE_CHECKING:
     from audioreason.inference.endpoint import Endpoint, Sampling
+    from audioreason.items import Item
     from audioreason.prompts import Prompt
     from audioreason.runs import EndpointRef, PromptRef, RunRecord
 
@@ -39,6 +42,7 @@ def endpoint_for(
 
     found = _find_endpoint(workspace, where, earlier)
     if found is not None:
+        found = confirmed(workspace, found)
         yield found.model_copy(update={"model": model}) if model else found
         return
     if model not in (None, pocket_folder().name):
@@ -96,6 +100,14 @@ def evaluate(
     concurrency: Annotated[
         int, typer.Option(min=1, help="Most predictions in flight, of all requests together.")
     ] = 64,
+    server_wait: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Seconds to wait for a server that went away or restarts. [default: 60; as long as its job"
+            " waits, if this workspace serves it]",
+        ),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N items.")] = None,
     items: Annotated[
         str | None, typer.Option(help="Only these items: ids with commas, or a file with one a line.")
@@ -121,7 +133,8 @@ def evaluate(
     from audioreason.evaluate import check_free, choose_items, evaluate_orders
     from audioreason.evaluate import evaluate as run_evaluation
     from audioreason.items import load_dataset
-    from audioreason.prompts import load_prompt
+    from audioreason.jobs.endpoints import wait_for
+    from audioreason.prompts import load_prompt, remarks
     from audioreason.runs import load_record, score_report
 
     workspace = Workspace.open()
@@ -134,11 +147,15 @@ def evaluate(
         template = _prompt_of(stored.prompt)
     else:
         template = load_prompt(prompt, [workspace.prompts])
+    for said in remarks(template):
+        remark(f"! {said}")
     sampling = _sampling(given)
     _check_groups(context, sampling, stored)
     data = load_dataset(workspace, given["dataset"])
     # an engine takes seconds to start: a wrong name should not wait for it
-    choose_items(data, None if given["split"] == "full" else given["split"], given["item_ids"])
+    chosen = choose_items(data, None if given["split"] == "full" else given["split"], given["item_ids"])
+    if permute:
+        _say_kept(chosen[: given["limit"]])
     if first is not None and not resume:
         check_free(workspace, first)
     earlier = stored.endpoint if stored else None
@@ -152,6 +169,9 @@ def evaluate(
             "seed": given["seed"],
             "concurrency": concurrency,
             "ablation": given["ablate"],
+            "server_wait_seconds": wait_for(workspace, server.base_url)
+            if server_wait is None
+            else server_wait,
             "progress": progress,
         }
         if permute:
@@ -172,6 +192,19 @@ def evaluate(
         name = again if permute else f"--run-id {records[0].run_id}"
         remark(f"Stopped. Continue with: audioreason eval {name} --resume")
         raise typer.Exit(130)
+
+
+def _say_kept(items: Sequence[Item]) -> None:
+    """Name the items some of whose choices no order moves, because they refer to other choices."""
+    from audioreason.items.variants import kept_places
+
+    kept = [item.id for item in items if kept_places(item)]
+    if kept:
+        more = f" and {len(kept) - 3} more" if len(kept) > 3 else ""
+        remark(
+            f"{counted(len(kept), 'item')} with choices that refer to other choices"
+            f" ({', '.join(kept[:3])}{more}): these choices keep their places in every order."
+        )
 
 
 def _report_orders(workspace: Workspace, reports: Sequence[dict[str, Any]], json: bool) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
-_PIPE_WIDTH = 10_000  # columns of a pipe: grep and awk want a row on one line
+_MOST_FOLDED = 500  # rows that are laid out to the width of a terminal
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
@@ -41,6 +41,8 @@ def _finite(value: Any) -> Any:
 
 def plain(text: str) -> str:
     """Text as a terminal may print it: what a model wrote must not move the cursor or set the title."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
 
 
@@ -52,8 +54,13 @@ def remark(text: str) -> None:
 def emit_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = ()) -> None:
     """Print an aligned table; columns named in `right` are right-aligned. Cell text is never markup.
 
-    The first column (a name to copy) and numbers stay on one line; in a pipe everything does.
+    A terminal folds long cells, except in the first column (a name to copy) and numbers. In a pipe, and where
+    the table is long, every row is one line.
     """
+    texts = [["" if cell is None else plain(str(cell)) for cell in row] for row in rows]
+    if not sys.stdout.isatty() or len(texts) > _MOST_FOLDED:
+        _emit_lines([list(columns), *texts], [column in right for column in columns])
+        return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -64,9 +71,25 @@ def emit_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Seq
         table.add_column(
             column, justify="right" if number else "left", overflow="fold", no_wrap=number or index == 0
         )
-    for row in rows:
-        table.add_row(*(Text("" if cell is None else plain(str(cell))) for cell in row))
-    Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(table)
+    for row in texts:
+        table.add_row(*map(Text, row))
+    Console(highlight=False).print(table)
+
+
+def _emit_lines(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> None:
+    from rich.cells import cell_len
+
+    cells = [[cell.replace("\n", " ").replace("\t", " ") for cell in row] for row in rows]
+    sizes = [[len(cell) if cell.isascii() else cell_len(cell) for cell in row] for row in cells]
+    widths = [max(column) for column in zip(*sizes, strict=True)]
+    lines = []
+    for row, size in zip(cells, sizes, strict=True):
+        padded = [
+            " " * (width - own) + cell if number else cell + " " * (width - own)
+            for cell, own, width, number in zip(row, size, widths, right, strict=True)
+        ]
+        lines.append("  ".join(padded).rstrip())
+    sys.stdout.write("\n".join(lines) + "\n")
 
 
 def percent(value: float | None) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import contextlib
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from audioreason.cli.output import Json, either, emit_table, plain, remark
 from audioreason.errors import ItemError
 from audioreason.workspace import Workspace
+
+if TYPE_CHECKING:
+    from audioreason.prompts import Prompt
 
 app = typer.Typer(
     help="Prompt templates: list, show, render, diff.", no_args_is_help=True, rich_markup_mode=None
@@ -44,6 +48,18 @@ def list_all(json: Json = False) -> None:
     )
     for problem in broken_prompts(folders):
         remark(f"! {problem}")
+    for prompt in prompts:
+        _say_remarks(prompt, f"{prompt.name}: ")
+
+
+def _say_remarks(prompt: Prompt, before: str = "") -> None:
+    """Say what a prompt most likely does not mean; why one cannot be filled in is said elsewhere."""
+    from audioreason.errors import PromptError
+    from audioreason.prompts import remarks
+
+    with contextlib.suppress(PromptError):
+        for said in remarks(prompt):
+            remark(f"! {before}{said}")
 
 
 @app.command("show")
@@ -54,6 +70,7 @@ def show(name: Name, json: Json = False) -> None:
     prompt = load_prompt(name, [Workspace.open().prompts])
     value = {"version": prompt.version, **prompt.model_dump(mode="json")}
     either(json, value, lambda: print(dump_prompt(prompt), end=""))
+    _say_remarks(prompt)
 
 
 @app.command("render")
@@ -64,16 +81,18 @@ def render_item(
     json: Json = False,
 ) -> None:
     """Print exactly what would be sent for one item (the clip goes before the user text)."""
-    from audioreason.evaluate import render_for
     from audioreason.items import load_dataset
     from audioreason.prompts import load_prompt
+    from audioreason.runs.rendering import render_for
 
     workspace = Workspace.open()
     data = load_dataset(workspace, dataset)
     if not data.items:
         raise ItemError(f"The dataset {dataset} has no items.", "Choose another with --dataset.")
     chosen = data[item] if item else data.items[0]
-    rendered = render_for(load_prompt(name, [workspace.prompts]), chosen)
+    prompt = load_prompt(name, [workspace.prompts])
+    rendered = render_for(prompt, chosen)
+    _say_remarks(prompt)
 
     def text() -> None:
         print(f"[system]\n{plain(rendered.system)}\n")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from audioreason.review import Annotations
     from audioreason.runs import Catalog
 
+_FILTERED = ("subcategory", "layer", "modality", "language")  # groups that a filter knows by name
+
 annotate = typer.Typer(no_args_is_help=True, help="Tags, notes and errata: give, list, take back, export.")
 
 Run = Annotated[str, typer.Argument(help="A run's name, as `audioreason runs` lists it.")]
@@ -32,9 +34,15 @@ def register(app: typer.Typer) -> None:
 def errors(
     run: Run,
     by: Annotated[
-        Literal["subcategory", "layer", "modality", "language", "difficulty", "family"],
-        typer.Option(help="What to group the figures by."),
+        str,
+        typer.Option(
+            help="What to group the figures by: subcategory, layer, modality, language, difficulty, family,"
+            " source, choices, or any column of the data."
+        ),
     ] = "subcategory",
+    worst_first: Annotated[
+        bool, typer.Option("--worst-first", help="Groups by accuracy, the lowest first.")
+    ] = False,
     outcome: Annotated[
         str | None,
         typer.Option(help="List the predictions of this outcome, e.g. wrong, unresolved, truncated, looped."),
@@ -58,15 +66,15 @@ def errors(
     """Say where a run fails: outcomes by group, or the failures themselves."""
     from audioreason.review import Annotations, explorer
     from audioreason.runs import Catalog, Filter, records
+    from audioreason.runs.accuracy import items_in_group
 
     workspace = Workspace.open()
     catalog, book = Catalog(workspace), Annotations(workspace)
     split = None if split == "full" else split
     outcome = outcome and outcome.replace(" ", "_")  # as the table's heading has it
     listing = outcome is not None or tag is not None or cue is not None or untagged
-    if listing and group is not None:
-        _check_filterable(by)
-    _check_names(catalog, book, run, by, outcome, group, tag, split)
+    named = None if listing and by not in _FILTERED else group
+    _check_names(catalog, book, run, by, outcome, named, tag, split)
     left_out: frozenset[str] = frozenset()
     if without_errata:
         row = next((row for row in records(catalog.runs()) if row["run_id"] == run), None)
@@ -81,8 +89,16 @@ def errors(
         return
     if listing:
         where: dict[str, Any] = {"outcome": (outcome,)} if outcome else {}
-        if group is not None:
+        if group is not None and by in _FILTERED:
             where[by] = (group,)
+        elif group is not None:
+            where["items"] = items_in_group(catalog, run, by, group)
+            if not where["items"]:
+                groups = sorted(map(str, catalog.accuracy_by(run, by)["group"]))
+                raise RunError(
+                    f"Predictions cannot be listed by {by} {group!r}: no item of {run} has it.",
+                    f"There are: {', '.join(groups[:50])}.",
+                )
         if tag is not None:
             where["only"] = explorer.tagged(book, run, tag)
         if untagged:
@@ -107,6 +123,8 @@ def errors(
         table = _by(catalog, run, by, split, left_out)
     if group is not None:
         table = [row for row in table if row["group"] == group]
+    if worst_first:
+        table.sort(key=lambda row: (row["strict"] is None, row["strict"], row["group"]))
     either(json, table, lambda: _print_groups(table))
 
 
@@ -200,13 +218,6 @@ def _by(catalog: Any, run: str, by: str, split: str | None, without: frozenset[s
         | {"high": row["strict_high"], "outcomes": outcomes.get(row["group"], {})}
         for row in records(catalog.accuracy_by(run, by, split, without))
     ]
-
-
-def _check_filterable(by: str) -> None:
-    if by not in ("subcategory", "layer", "modality", "language"):
-        raise RunError(
-            f"Predictions cannot be listed by {by}.", "Use --by subcategory, layer, modality or language."
-        )
 
 
 def _print_groups(table: list[dict[str, Any]]) -> None:

@@ -162,7 +162,11 @@ def show(
 
 def import_run(
     file: Annotated[
-        Path, typer.Argument(help="MMAR's submission form, an Inspect log, or lmms-eval's samples.")
+        Path,
+        typer.Argument(
+            help="Predictions as JSON, JSONL or CSV (id and answer_prediction, or MMAU's names),"
+            " an Inspect log, or lmms-eval's samples."
+        ),
     ],
     dataset: Annotated[str, typer.Option(help="The dataset they answer.")],
     run_id: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
@@ -188,15 +192,23 @@ def export(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Where to write (default: RUN with a suffix).")
     ] = None,
+    excel: Annotated[
+        bool,
+        typer.Option(
+            "--excel", help="Begin the CSV with a byte order mark (BOM), so that Excel shows accents."
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Write a run's predictions for other tools, or as an MMAR submission."""
     from audioreason.runs import export_run
 
+    if excel and format != "csv":
+        raise typer.BadParameter("It is for --format csv.", param_hint="--excel")
     suffix = {"mmar": "jsonl", "inspect": "json"}.get(format, format)
     path = output or Path(f"{run}.{suffix}")
     try:
-        count = export_run(Workspace.open(), run, format, path)
+        count = export_run(Workspace.open(), run, format, path, excel=excel)
     except OSError as error:
         raise WorkspaceError(
             f"{path} cannot be written ({error.strerror or error}).", "Choose another place with -o."
@@ -224,6 +236,8 @@ def print_report(report: dict[str, Any]) -> None:
     """Print a run's report for people: both scores, then by group."""
     strict, official = report["strict"], report["official"]
     remark(f"{report['run']}: {report['answered']} of {report['n']} answered")
+    if report["reveals"]:
+        remark(f"! The prompt told the model each item's {' and '.join(report['reveals'])}.")
     emit_table(
         ("score", "correct", "accuracy", "95%"),
         [

@@ -163,7 +163,7 @@ def merge(
 ) -> None:
     """Merge an adapter into its model, shard by shard, for vLLM and everything else to serve."""
     from audioreason.jobs.kinds.merge import adapter_folder, model_folder, models_folder
-    from audioreason.train.merge import Stopped
+    from audioreason.train.merge import Stopped, proof_of
     from audioreason.train.merge import merge as run
 
     workspace = Workspace.open()
@@ -175,4 +175,9 @@ def merge(
     except Stopped as stopped:
         remark(f"Stopped: {stopped} Call it again to go on.")
         raise typer.Exit(130) from stopped
-    either(json, {"folder": str(target)}, lambda: remark(f"The merged model is {target}."))
+    proof = proof_of(target)
+    either(
+        json,
+        {"folder": str(target), "proof": proof},
+        lambda: remark(f"The merged model is {target}. {proof}".strip()),
+    )

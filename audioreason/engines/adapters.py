@@ -4,8 +4,9 @@
     adapter_model.safetensors    peft's names; the experts as `target_parameters` lays them out
     audioreason.json             AdapterRecord: the model it belongs to, and what made it
 
-peft adapts the attention's linear layers; `AdaptedExperts` hold their own factors. peft alone loads such a
-folder too, onto an unquantised model. Knows nothing about training.
+In training peft adapts the attention's linear layers, and `AdaptedExperts` hold their own factors. peft alone
+loads such a folder too, onto an unquantised model. Adapters of any origin are loaded by what they change
+(see `deltas`). Knows nothing about training.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from audioreason.engines.deltas import CONFIG, WEIGHTS, AdapterDeltas, LoraConfig, weights_file
 from audioreason.engines.pocket import first_line
-from audioreason.engines.weights import Shards
+from audioreason.engines.weights import SKIPPED_PREFIXES, Shards
 from audioreason.errors import EngineError
 from audioreason.workspace import write_atomic
 
@@ -31,9 +32,7 @@ if TYPE_CHECKING:
 
     from audioreason.engines.experts import LoraShape
 
-CONFIG = "adapter_config.json"
 RECORD = "audioreason.json"
-WEIGHTS = "adapter_model.safetensors"
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
 _NOT_ADAPTED = r".*(audio_tower|visual).*"  # they have layers named q_proj too
 _PREFIX = "base_model.model."
@@ -68,10 +67,9 @@ class AdapterRecord(BaseModel):
 
 @dataclass(frozen=True)
 class Adapter:
-    """An adapter's folder, its shape, and its record (None if another program wrote it)."""
+    """An adapter's folder and its record (None if another program wrote it)."""
 
     folder: Path
-    shape: LoraShape
     record: AdapterRecord | None
 
 
@@ -81,24 +79,9 @@ def read_adapter(folder: Path) -> Adapter:
     Raises:
         EngineError: if there is none, or one that this lab cannot use.
     """
-    from audioreason.engines.experts import LoraShape
-
-    path = folder / CONFIG
-    try:
-        config = json.loads(path.read_text())
-        rank, alpha = int(config["r"]), float(config["lora_alpha"])
-        attention = bool(config.get("target_modules"))
-        experts = bool(config.get("target_parameters"))
-    except FileNotFoundError as error:
-        raise EngineError(
-            f"There is no adapter in {folder}: adapter_config.json is missing.",
-            "Name the folder that holds its weights.",
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise EngineError(f"{path} cannot be read ({error}).", "Copy the folder again.") from error
-    if not (folder / WEIGHTS).is_file():
-        raise EngineError(f"The adapter {folder} has no {WEIGHTS}.", "Copy the folder again.")
-    return Adapter(folder, LoraShape(rank, alpha, attention, experts), read_record(folder))
+    LoraConfig.read(folder)
+    weights_file(folder)
+    return Adapter(folder, read_record(folder))
 
 
 def read_record(folder: Path) -> AdapterRecord | None:
@@ -217,83 +200,97 @@ def save_adapter(model: Any, shape: LoraShape, folder: Path, record: AdapterReco
     write_atomic(folder / CONFIG, words)
 
 
-def load_adapter(model: Any, adapter: Adapter, dtype: str) -> None:
-    """Put a saved LoRA into a model made by `load_frozen`.
+def apply_adapter(
+    model: Any, deltas: AdapterDeltas, rounded: Mapping[str, torch.dtype] | None = None
+) -> None:
+    """Add an adapter's changes to the weights of a model made by `load_model`.
+
+    Args:
+        model: changed in place.
+        deltas: of this model.
+        rounded: types that new values are rounded to first, by published name; else none.
 
     Raises:
-        EngineError: if it does not fit.
+        EngineError: if one finds no weight.
     """
     import torch
 
-    add_lora(model, adapter.shape, dtype, seed=0)
-    factors = AdapterTensors(adapter)
-    wanted = lora_parameters(model)
-    if unknown := sorted(set(factors.names) - set(wanted)):
-        raise EngineError(
-            f"The adapter {adapter.folder} changes {unknown[0].rpartition('.lora_')[0]}, which this lab"
-            " cannot do without merging.",
-            "Serve it without --quantize.",
-        )
+    left = set(deltas.names)
     with torch.no_grad():
-        for name, parameter in wanted.items():
-            value = _from_peft(name, factors.get(name), tuple(parameter.shape))
-            parameter.copy_(value)
+        for name, parameter in model.named_parameters():
+            for published, part in _published(name, parameter):
+                if published in left:
+                    part.copy_(deltas.apply(published, part, rounded[published] if rounded else None))
+                    left.remove(published)
+    _check_left(deltas, left)
 
 
-class AdapterTensors:
-    """The factors of an adapter on disk, one at a time."""
+def load_adapter(model: Any, deltas: AdapterDeltas, dtype: str) -> None:
+    """Apply an adapter to a model made by `load_frozen`, as in training.
 
-    def __init__(self, adapter: Adapter) -> None:
-        from safetensors import SafetensorError, safe_open
+    Low-rank factors stay on top of the linear layers and experts; full weights replace the model's own.
 
-        self._adapter = adapter
-        try:
-            opened: Any = safe_open(adapter.folder / WEIGHTS, framework="pt")
-        except (OSError, SafetensorError) as error:
-            raise EngineError(
-                f"{adapter.folder / WEIGHTS} cannot be read ({first_line(error)}).", "Copy the folder again."
-            ) from error
-        self._last: tuple[str, torch.Tensor] | None = None
-        self._file = opened
-        self.names = frozenset(name.removeprefix(_PREFIX) for name in opened.keys())  # noqa: SIM118 - no dict
+    Args:
+        model: changed in place.
+        deltas: of this model.
+        dtype: of the factors.
 
-    def get(self, name: str) -> torch.Tensor:
-        """A factor as peft lays it out.
+    Raises:
+        EngineError: if one finds no weight.
+    """
+    import torch
 
-        Raises:
-            EngineError: if the adapter has none of that name.
-        """
-        if name not in self.names:
-            raise EngineError(
-                f"The adapter {self._adapter.folder} has no weight {name}.",
-                "Check that it was trained on this model.",
-            )
-        tensor: torch.Tensor = self._file.get_tensor(_PREFIX + name)
-        return tensor
+    from audioreason.engines.experts import AdaptedLinear, adapted_layers
 
-    def linear(self, name: str) -> torch.Tensor | None:
-        """`B @ A` in float32 for the linear layer called `name`, not yet scaled; None if it has no delta."""
-        if f"{name}.lora_A.weight" not in self.names:
-            return None
-        a, b = self.get(f"{name}.lora_A.weight"), self.get(f"{name}.lora_B.weight")
-        return b.float() @ a.float()
+    left = set(deltas.names)
+    kind = getattr(torch, dtype)
+    with torch.no_grad():
+        for name, parameter in list(model.named_parameters()):
+            if name not in left:
+                continue
+            left.remove(name)
+            path = name.rpartition(".")[0]
+            layer = model.get_submodule(path)
+            factors = None if deltas.replaces(name) else deltas.factors(name)
+            if isinstance(layer, torch.nn.Linear) and factors is not None:
+                b, a = (each.to(model.device, kind) for each in factors)
+                model.set_submodule(path, AdaptedLinear(layer, a, b))
+            else:
+                parameter.copy_(deltas.apply(name, parameter))
+    for number, experts in adapted_layers(model):
+        prefix = f"model.layers.{number}.mlp.experts"
+        for part in ("gate_up", "down"):
+            factors = deltas.expert_factors(prefix, part, experts.num_experts)
+            if factors is not None:
+                experts.set_lora(part, *(each.to(model.device, kind) for each in factors))
+        left = {name for name in left if not (name.startswith(f"{prefix}.") and not deltas.replaces(name))}
+    _check_left(deltas, left)
 
-    def expert(self, layer: int, part: str, number: int, experts: int) -> torch.Tensor | None:
-        """`B @ A` in float32 for `part` ("gate_up" or "down") of one expert, not yet scaled; None if none."""
-        stem = f"model.layers.{layer}.{_EXPERT_NAMES[part]}"
-        if f"{stem}A.weight" not in self.names:
-            return None
-        a = self._file.get_slice(f"{_PREFIX}{stem}A.weight")
-        rank = a.get_shape()[0] // experts
-        left: torch.Tensor = self._layer(f"{_PREFIX}{stem}B.weight")
-        right: torch.Tensor = a[number * rank : (number + 1) * rank]
-        return left[:, number::experts].float() @ right.float()
 
-    def _layer(self, name: str) -> torch.Tensor:
-        """A layer's B; kept until the next, because a layer's experts come one after another."""
-        if self._last is None or self._last[0] != name:
-            self._last = name, self._file.get_tensor(name)
-        return self._last[1]
+def _check_left(deltas: AdapterDeltas, left: set[str]) -> None:
+    """See that every change was made, but for parts that neither hear nor answer.
+
+    Raises:
+        EngineError: if one was not; it would be lost in silence.
+    """
+    if lost := sorted(name for name in left if not name.startswith(SKIPPED_PREFIXES)):
+        raise EngineError(
+            f"The adapter {deltas.folder.name} changes {lost[0]}, which cannot be changed in the model as it"
+            " is held here.",
+            "Merge it and serve the merged model, or serve it without --quantize.",
+        )
+
+
+def _published(name: str, parameter: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+    """The published tensors that a parameter of transformers' model is made of, as views of it."""
+    experts, _, part = name.rpartition(".")
+    if not experts.endswith(".mlp.experts"):
+        yield name, parameter
+        return
+    for number, matrix in enumerate(parameter):
+        halves = {"gate": 0, "up": 1} if part == "gate_up_proj" else {"down": 0}
+        for half, place in halves.items():
+            yield f"{experts}.{number}.{half}_proj.weight", matrix.chunk(len(halves))[place]
 
 
 def _to_peft(name: str, value: torch.Tensor) -> torch.Tensor:
@@ -303,25 +300,6 @@ def _to_peft(name: str, value: torch.Tensor) -> torch.Tensor:
     if name.endswith("lora_A.weight"):
         return value.reshape(-1, value.shape[-1])
     return value.permute(1, 2, 0).reshape(value.shape[1], -1)
-
-
-def _from_peft(name: str, value: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    """A factor in our layout, from peft's.
-
-    Raises:
-        EngineError: if it has another size.
-    """
-    if value.numel() != math.prod(shape) or (len(shape) == 2 and tuple(value.shape) != shape):
-        raise EngineError(
-            f"The adapter's {name} is {tuple(value.shape)}, and the model needs {shape}.",
-            "Give the model that it was trained on.",
-        )
-    if len(shape) == 2:
-        return value
-    if name.endswith("lora_A.weight"):
-        return value.view(shape)
-    experts, out, rank = shape
-    return value.view(out, rank, experts).permute(2, 0, 1)
 
 
 def _peft() -> Any:

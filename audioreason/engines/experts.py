@@ -38,6 +38,27 @@ class LoraShape:
         return self.alpha / self.rank
 
 
+class AdaptedLinear(torch.nn.Module):
+    """A frozen linear layer with a delta on top that is not trained.
+
+    Args:
+        base: the layer.
+        a: (r, in).
+        b: (out, r), already scaled.
+    """
+
+    def __init__(self, base: torch.nn.Linear, a: torch.Tensor, b: torch.Tensor) -> None:
+        super().__init__()
+        self.base = base
+        self.a = torch.nn.Parameter(a, requires_grad=False)
+        self.b = torch.nn.Parameter(b, requires_grad=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(..., in) to (..., out)."""
+        out: torch.Tensor = self.base(x)
+        return out + functional.linear(functional.linear(x, self.a), self.b)
+
+
 class AdaptedExperts(torch.nn.Module):
     """All experts of one layer.
 
@@ -78,6 +99,18 @@ class AdaptedExperts(torch.nn.Module):
             b = torch.zeros(experts, out, shape.rank, dtype=dtype, device=device)
             setattr(self, f"{part}_a", torch.nn.Parameter(a.to(device, dtype)))
             setattr(self, f"{part}_b", torch.nn.Parameter(b))
+
+    def set_lora(self, part: str, a: torch.Tensor, b: torch.Tensor) -> None:
+        """Use a delta that is not trained: `B @ A`, already scaled, on `part` ("gate_up" or "down").
+
+        Args:
+            part: which projection.
+            a: (experts, rank, in).
+            b: (experts, out, rank).
+        """
+        self.scale = 1.0
+        setattr(self, f"{part}_a", torch.nn.Parameter(a, requires_grad=False))
+        setattr(self, f"{part}_b", torch.nn.Parameter(b, requires_grad=False))
 
     def forward(
         self, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor

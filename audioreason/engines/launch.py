@@ -1,14 +1,16 @@
 """Start the local engine as a child process and stop it: `with start_engine() as endpoint: ...`.
 
-The child listens on a free loopback port and holds the other end of a pipe, so it ends when its parent
-does, however that happens. Knows nothing about what the endpoint is used for.
+The child listens on a free loopback port and wants a key that was made for it. It holds the other end of a
+pipe, so it ends when its parent does, however that happens. Knows nothing about what it is used for.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import queue
 import re
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -22,8 +24,8 @@ from typing import IO
 
 from audioreason.engines.text import check_folder, model_name
 from audioreason.errors import EngineError
-from audioreason.inference.endpoint import Endpoint
-from audioreason.workspace import shipped
+from audioreason.inference.endpoint import Endpoint, key_environment
+from audioreason.workspace import LAB_TOKEN_VARIABLE, shipped
 
 _ADDRESS = re.compile(r"http://[\w.:\[\]-]+/v1")
 _STOP_SECONDS = 8.0
@@ -109,9 +111,13 @@ def start_engine(
     )
     command.append("--child")
     log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed by stop()
+    key = secrets.token_urlsafe(32)  # in the memory of this process and the child's alone
+    environment = os.environ | key_environment(key)
+    environment.pop(LAB_TOKEN_VARIABLE, None)
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
-    )
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
+        env=environment,
+    )  # fmt: skip
     try:
         url = _wait(process, log, folder, timeout, say)
     except BaseException:
@@ -119,7 +125,7 @@ def start_engine(
         log.close()
         raise
     endpoint = Endpoint(name=ENGINE_NAME, base_url=url, model=name or model_name(folder), transport="file")
-    return RunningEngine(process, endpoint, log)
+    return RunningEngine(process, endpoint.with_key(key), log)
 
 
 def engine_command(

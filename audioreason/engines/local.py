@@ -16,18 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from audioreason.engines.adapters import check_base, load_adapter, read_adapter
+from audioreason.engines.adapters import apply_adapter, check_base, load_adapter, read_adapter
+from audioreason.engines.deltas import AdapterDeltas
 from audioreason.engines.features import audio_token_count, frame_count
-from audioreason.engines.pocket import first_line, load_model, read_config
+from audioreason.engines.pocket import load_model, read_config
 from audioreason.engines.samples import Chunk, FinishReason, Output, Request, Sample, Ticket
 from audioreason.engines.sampling import Picked, pick
 from audioreason.engines.slots import Reader, Slots
 from audioreason.engines.tokens import ChatTokenizer
-from audioreason.engines.weights import load_frozen
+from audioreason.engines.weights import Shards, load_frozen
 from audioreason.errors import EngineError
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 _ADMIT_AT_ONCE = 4  # prompts read between two steps while others generate
 
@@ -276,38 +277,16 @@ def _load(folder: Path, adapter: Path | None, device: str, quantize: str | None)
     if quantize not in (None, "nf4"):
         raise EngineError(f"There is no quantisation {quantize}.", "Use nf4, or none.")
     dtype = "float32" if device == "cpu" else "bfloat16"
-    found = None if adapter is None else read_adapter(adapter)
-    if found is not None:
-        check_base(found, folder)
+    deltas = None
+    if adapter is not None:
+        check_base(read_adapter(adapter), folder)
+        deltas = AdapterDeltas(adapter, Shards(folder).shapes())
     if quantize is None:
         model = load_model(folder, device, dtype)
-        return model if found is None else merge_adapter(model, found.folder)
-    model = load_frozen(folder, device, dtype, quantize)
-    if found is not None:
-        load_adapter(model, found, dtype)
+        if deltas is not None:
+            apply_adapter(model, deltas)
+    else:
+        model = load_frozen(folder, device, dtype, quantize)
+        if deltas is not None:
+            load_adapter(model, deltas, dtype)
     return model.eval().requires_grad_(False)
-
-
-def merge_adapter(model: Any, adapter: Path) -> torch.nn.Module:
-    """The model with LoRA weights (peft's format, safetensors) added into it.
-
-    Raises:
-        EngineError: if peft is not installed, or the adapter does not fit.
-    """
-    try:
-        from peft import PeftModel
-    except ImportError as error:
-        raise EngineError(
-            "An adapter needs peft, which is not installed.",
-            'Install it with: pip install "audioreason[local]"',
-        ) from error
-    from safetensors import SafetensorError
-
-    try:
-        merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise EngineError(
-            f"The adapter {adapter} cannot be merged ({type(error).__name__}: {first_line(error)}).",
-            "Check that its files are whole and that it was trained on this model.",
-        ) from error
-    return merged.eval().requires_grad_(False)  # type: ignore[no-any-return]

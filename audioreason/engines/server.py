@@ -1,7 +1,8 @@
 """The local engine behind an OpenAI-compatible API: `python -m audioreason.engines.server --model FOLDER`.
 
 Listens on loopback unless told otherwise, checks Host and Origin, takes application/json only and sets no
-CORS header, so that no web page can use it. A client that goes away cancels its generation.
+CORS header, so that no web page can use it. With AUDIOREASON_ENGINE_KEY set, every request but /health needs
+that key as a Bearer token. A client that goes away cancels its generation.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import hmac
 import os
 import signal
 import socket
@@ -37,6 +39,7 @@ from audioreason.engines.replies import Answer, Service
 from audioreason.engines.text import TextEngine, is_text_model, model_name
 from audioreason.engines.tied import GRACE, wait_for_parent
 from audioreason.errors import EngineError, LabError
+from audioreason.workspace import ENGINE_KEY_VARIABLE
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -45,8 +48,8 @@ MAX_BODY = 64 * 1024 * 1024
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
-def build_app(service: Service, hosts: Sequence[str] = _LOOPBACK) -> ASGIApp:
-    """The ASGI application; `hosts` are the names it answers to, without port."""
+def build_app(service: Service, hosts: Sequence[str] = _LOOPBACK, key: str = "") -> ASGIApp:
+    """The ASGI application; `hosts` are the names it answers to, without port; `key` is wanted of clients."""
     app = Starlette(
         routes=[
             Route("/v1/chat/completions", _completions, methods=["POST"]),
@@ -57,21 +60,32 @@ def build_app(service: Service, hosts: Sequence[str] = _LOOPBACK) -> ASGIApp:
         exception_handlers={404: _not_found, 405: _not_found},
     )
     app.state.service = service
-    return _Guard(app, tuple(hosts))
+    return _Guard(app, tuple(hosts), key)
 
 
 class _Guard:
-    """Refuses requests that a web page or a rebound name sent."""
+    """Refuses requests that a web page or a rebound name sent, and those without the key, if there is one."""
 
-    def __init__(self, app: ASGIApp, hosts: tuple[str, ...]) -> None:
+    def __init__(self, app: ASGIApp, hosts: tuple[str, ...], key: str) -> None:
         self._app = app
         self._hosts = hosts
+        self._key = key.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (reason := self._refusal(scope)):
             await _error(reason, 403, "forbidden")(scope, receive, send)
             return
+        if scope["type"] == "http" and not self._has_key(scope):
+            refused = _error("This engine wants its key as a Bearer token.", 401, "unauthorized")
+            await refused(scope, receive, send)
+            return
         await self._app(scope, receive, send)
+
+    def _has_key(self, scope: Scope) -> bool:
+        if not self._key or scope["path"] == "/health":
+            return True
+        given = dict(scope["headers"]).get(b"authorization", b"")
+        return hmac.compare_digest(given, b"Bearer " + self._key)
 
     def _refusal(self, scope: Scope) -> str:
         headers = {
@@ -238,7 +252,10 @@ def serve(
         service = Service(engine, name or model_name(model), allowed, parser, Defaults.load(model))
         hosts = _LOOPBACK if host in ("127.0.0.1", "localhost", "::1") else (*_LOOPBACK, *_names(host))
         config = uvicorn.Config(
-            build_app(service, hosts), log_level="warning", access_log=False, timeout_graceful_shutdown=3
+            build_app(service, hosts, os.environ.get(ENGINE_KEY_VARIABLE, "")),
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=3,
         )
         say(f"{service.name} listens on http://{host}:{port}/v1 ({engine.device})")
         if threading.current_thread() is threading.main_thread():

@@ -10,25 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, field_validator
 
-_LOADS_CODE = "it loads code into the server"
-# what the lab decides, or does not allow at all, and why
-_RESERVED = {
-    "--allowed-local-media-path": "the lab sets it: vLLM reads no other folder",
-    "--api-key": "it would stand on a command line and in a file; the server answers this machine only",
-    "--config": "it could set what the lab decides; give its settings as arguments",
-    "--hf-token": "it would stand on a command line and in a file; export HF_TOKEN instead",
-    "--host": "the server answers this machine only",
-    "--middleware": _LOADS_CODE,
-    "--port": "choose it by the field of that name",
-    "--reasoning-parser-plugin": _LOADS_CODE,
-    "--served-model-name": "the lab sets it: runs are compared by this name",
-    "--ssl-keyfile-password": "it would stand on a command line and in a file",
-    "--tool-parser-plugin": _LOADS_CODE,
-    "--trust-remote-code": "the lab runs no code that comes with a model",
-    "--worker-extension-cls": _LOADS_CODE,
-}
-_WHOLE = ("--reasoning-parser",)  # options of their own, though a reserved one begins with them
-
+from audioreason.engines.vllm_arguments import check_arguments
 
 PATIENCE, RESTARTS = 900.0, 3  # seconds for a model to load; how often a server is started again
 
@@ -99,16 +81,17 @@ class VllmSettings(BaseModel):
         json_schema_extra={"advanced": True, "engine": "vllm"},
     )
 
+    @field_validator("reasoning_parser")
+    @classmethod
+    def _no_option(cls, value: str) -> str:
+        if value.startswith("-"):
+            raise ValueError("a name does not begin with a dash")
+        return value
+
     @field_validator("extra_args")
     @classmethod
-    def _not_ours(cls, value: list[str]) -> list[str]:
-        for word in value:
-            name = word.split("=")[0].replace("_", "-")
-            for reserved, why in _RESERVED.items():
-                if name in _WHOLE:
-                    continue
-                if len(name) > 3 and reserved.startswith(name):  # vLLM takes abbreviations too
-                    raise ValueError(f"{reserved} is not taken: {why}")
+    def _allowed(cls, value: list[str]) -> list[str]:
+        check_arguments(value)
         return value
 
 

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     import torch
 
 _SAMPLE = 64  # bytes of each tensor that go into a model's fingerprint
-_DEAF = ("talker.", "code2wav.", "visual.")  # parts that neither hear nor answer
+SKIPPED_PREFIXES = ("talker.", "code2wav.", "visual.")  # parts that neither hear nor answer
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """Where a tensor's bytes are: file, first byte, length; `kind` as safetensors calls it."""
 
     file: str
@@ -49,10 +49,10 @@ class Shards:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._places: dict[str, _Place] = {}
+        self._places: dict[str, Place] = {}
         self._open: dict[str, Any] = {}
         for file in _files(folder):
-            self._places.update(_header(folder / file, file))
+            self._places.update(read_header(folder / file, file))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
@@ -72,6 +72,17 @@ class Shards:
     def shape(self, name: str) -> tuple[int, ...]:
         """A tensor's shape."""
         return self._places[name].shape
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every tensor's shape, by its name without `thinker.`."""
+        return {bare(name): place.shape for name, place in self._places.items()}
+
+    def dtypes(self) -> dict[str, torch.dtype]:
+        """Every tensor's type, by its name without `thinker.`; 16- and 32-bit floats alone."""
+        import torch
+
+        kinds = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
+        return {bare(n): kinds[place.kind] for n, place in self._places.items() if place.kind in kinds}
 
     def size(self) -> int:
         """Bytes of all tensors."""
@@ -107,7 +118,7 @@ class Shards:
         handles = {file: (self.folder / file).open("rb") for file in self.files}
         try:
             for name, place in sorted((bare(name), place) for name, place in self._places.items()):
-                if name.startswith(_DEAF):
+                if name.startswith(SKIPPED_PREFIXES):
                     continue
                 digest.update(f"{name}|{place.kind}|{place.shape}|".encode())
                 middle = place.start + max(0, place.length - _SAMPLE) // 2
@@ -139,7 +150,7 @@ def _files(folder: Path) -> list[str]:
     return files
 
 
-def _header(path: Path, file: str) -> dict[str, _Place]:
+def read_header(path: Path, file: str = "") -> dict[str, Place]:
     """The tensors of a safetensors file: 8 bytes of length, a JSON header, then the data."""
     try:
         with path.open("rb") as handle:
@@ -149,7 +160,7 @@ def _header(path: Path, file: str) -> dict[str, _Place]:
             header = json.loads(handle.read(length))
         data = 8 + length
         found = {
-            name: _Place(
+            name: Place(
                 file, data + part["data_offsets"][0], part["data_offsets"][1] - part["data_offsets"][0],
                 part["dtype"], tuple(part["shape"]),
             )
@@ -196,7 +207,7 @@ def load_frozen(
         EngineError: if the folder is no such model, or its weights are missing or broken.
     """
     shards = Shards(folder)
-    names = {bare(name): name for name in shards if not bare(name).startswith(_DEAF)}
+    names = {bare(name): name for name in shards if not bare(name).startswith(SKIPPED_PREFIXES)}
 
     def read(name: str) -> torch.Tensor:
         if name not in names:

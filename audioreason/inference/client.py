@@ -6,10 +6,13 @@ asked; knows nothing about retries, concurrency or runs.
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import os
 import re
+import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -28,12 +31,19 @@ from audioreason.inference.faults import (
     ServerFailed,
     TimedOut,
     Unreachable,
+    WrongAddress,
+    bad_certificate,
     fault_from_status,
     quote,
+    wrong_scheme,
 )
-from audioreason.inference.messages import Messages
+from audioreason.inference.messages import Messages, named_folder
 
+_HEALTH_SECONDS = 5.0
 _IDS = "return_token_ids"  # vLLM's: each choice carries its tokens, which its usage counts together
+# fields that the lab adds by itself: a server that refuses one is asked without it
+_OPTIONAL = (_IDS, "seed")
+_LENGTH = "max_completion_tokens"  # what newer models of OpenAI want in place of max_tokens
 
 
 @dataclass(frozen=True)
@@ -94,19 +104,21 @@ class Client:
         self.endpoint = endpoint
         self.timeouts = timeouts or Timeouts()
         self._session: aiohttp.ClientSession | None = None
-        self._asks_for_ids = True
+        self._refused = set(endpoint.refused_fields)
+        self._key = b""
 
     async def __aenter__(self) -> Client:
         headers = {"Content-Type": "application/json", "User-Agent": "audioreason"}
         if key := self.endpoint.api_key():
             headers["Authorization"] = f"Bearer {key}"
+            self._key = key.encode()
         self._session = aiohttp.ClientSession(
             headers=headers,
             timeout=aiohttp.ClientTimeout(
                 total=self.timeouts.total, connect=self.timeouts.connect, sock_read=self.timeouts.read
             ),
             # the runner bounds what is in flight; a second bound here would hide behind it
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ssl=trusted(self.endpoint)),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=not self.endpoint.local,
         )
@@ -135,10 +147,10 @@ class Client:
         Raises:
             Fault: whatever kept the server from answering.
         """
-        body = {"model": self.endpoint.model, "messages": messages, **sampling.body(), "seed": seed}
+        body = request_body(self.endpoint.model, messages, sampling, seed, self._refused)
         if n > 1:
             body["n"] = n
-            if self._asks_for_ids:
+            if _IDS not in self._refused:
                 body[_IDS] = True
         try:
             encoded = orjson.dumps(body)
@@ -148,13 +160,20 @@ class Client:
             ) from error
         start = time.perf_counter()
         try:
-            data = await self._request("POST", f"{self.endpoint.base_url}/chat/completions", encoded)
+            data = await self._request(
+                "POST", f"{self.endpoint.base_url}/chat/completions", encoded, messages
+            )
         except BadRequest as fault:
-            if _IDS not in body or _IDS not in str(fault):
+            if (field := refused_field(fault, body)) is None:
                 raise
-            self._asks_for_ids = False  # the server takes no field that it does not know
+            self._refused.add(field)
             return await self.answer(messages, sampling, seed, n)
         return _read_answer(self.endpoint, data, time.perf_counter() - start, n)
+
+    @property
+    def refused_fields(self) -> tuple[str, ...]:
+        """Optional fields that the server was found to refuse; requests leave them out."""
+        return tuple(sorted(self._refused))
 
     async def models(self) -> list[str]:
         """The names of the models that the server lists, in its order.
@@ -184,6 +203,21 @@ class Client:
             await self.models()
         return time.perf_counter() - start
 
+    async def there(self) -> bool:
+        """Whether the server says that it can answer: its health check succeeds, within 5 s.
+
+        One that takes longer counts as there: it is busy, and still answers. A server that starts, or whose
+        engine died, says 503.
+        """
+        try:
+            async with asyncio.timeout(_HEALTH_SECONDS):
+                await self.health()
+        except (Unreachable, Disconnected, HalfBody, ServerFailed):
+            return False
+        except (Fault, TimeoutError):
+            return True
+        return True
+
     async def metrics(self) -> Load | None:
         """How busy the server is, from its `/metrics`; None if it does not say.
 
@@ -196,8 +230,10 @@ class Client:
             return None
         return read_load(text.decode("utf-8", "replace"))
 
-    async def _request(self, method: str, url: str, body: bytes | None = None) -> bytes:
-        """The body of a successful answer.
+    async def _request(
+        self, method: str, url: str, body: bytes | None = None, messages: Messages | None = None
+    ) -> bytes:
+        """The body of a successful answer; `messages` are those in `body`.
 
         Raises:
             Fault: for anything else.
@@ -208,8 +244,13 @@ class Client:
             # a redirect could take audio to a server that nobody chose
             async with self._session.request(method, url, data=body, allow_redirects=False) as response:
                 data = await response.read()
+                if (
+                    self._key and self._key in data
+                ):  # a server that sends it back must not bring it into a prediction
+                    data = data.replace(self._key, b"***")
                 if response.status != 200:
-                    raise fault_from_status(self.endpoint, response.status, response.headers, data)
+                    clips = named_folder(messages or [])
+                    raise fault_from_status(self.endpoint, response.status, response.headers, data, clips)
                 return data
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             raise self._fault(error) from error
@@ -222,8 +263,15 @@ class Client:
             else:
                 waited = min(self.timeouts.read, self.timeouts.total)
             return TimedOut(f"{where} did not answer within {waited:g} s.", "Is it overloaded, or hanging?")
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            return bad_certificate(self.endpoint, _reason_of(error.certificate_error))
         if isinstance(error, aiohttp.ClientSSLError):
-            return Unreachable(f"{where} has no valid certificate.", "Check the address and its certificate.")
+            return tls_fault(self.endpoint, str(error))
+        if isinstance(error, aiohttp.ClientConnectorDNSError):
+            return WrongAddress(
+                f"{where} cannot be reached: the name {self.endpoint.host} is not known.",
+                "Check the address.",
+            )
         if isinstance(error, aiohttp.ClientConnectorError):
             number = error.os_error.errno or 0  # negative for names that cannot be resolved
             reason = os.strerror(number) if number > 0 else error.os_error.strerror or str(error.os_error)
@@ -233,17 +281,76 @@ class Client:
                 f"The answer of {where} stopped in the middle.", "The server or a proxy died; try again."
             )
         if isinstance(error, aiohttp.ClientResponseError):
+            if self.endpoint.base_url.startswith("http:") and r"\x15\x03" in str(error):  # a TLS alert
+                return wrong_scheme(self.endpoint)
             return BadAnswer(f"{where} did not answer in HTTP.", "Check the address and its port.")
         return Disconnected(
             f"{where} closed the connection without an answer.", "Did the server die? Its log says."
         )
 
 
+def request_body(
+    model: str, messages: Messages, sampling: Sampling, seed: int, refused: Collection[str]
+) -> dict[str, Any]:
+    """The body of a chat request, without the optional fields that the server refuses."""
+    body: dict[str, Any] = {"model": model, "messages": messages, **sampling.body(), "seed": seed}
+    if "max_tokens" in refused:
+        body[_LENGTH] = body.pop("max_tokens")
+    if "seed" in refused:
+        del body["seed"]
+    return body
+
+
+def refused_field(fault: BadRequest, body: Mapping[str, Any]) -> str | None:
+    """The field of `body` that a refusal is about, if requests can do without it or under another name."""
+    if fault.status not in (400, 422):
+        return None
+    if "max_tokens" in body and _LENGTH in fault.message:
+        return "max_tokens"
+    return next(
+        (name for name in _OPTIONAL if name in body and re.search(rf"\b{name}\b", fault.message)), None
+    )
+
+
+def trusted(endpoint: Endpoint) -> ssl.SSLContext | bool:
+    """How to check the server's certificate: the system's authorities and those in SSL_CERT_FILE.
+
+    True (nothing is loaded, which takes 20 ms) where the address is plain http.
+    """
+    if not endpoint.base_url.startswith("https"):
+        return True
+    return _context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
+@functools.lru_cache(maxsize=4)
+def _context(_file: str | None, _folder: str | None) -> ssl.SSLContext:
+    return ssl.create_default_context()  # OpenSSL reads both variables
+
+
+def tls_fault(endpoint: Endpoint, said: str) -> WrongAddress:
+    """The fault of a connection on which TLS failed, by what OpenSSL said."""
+    if re.search(r"certificate", said, re.IGNORECASE):
+        return bad_certificate(endpoint, _reason_of(said))
+    if re.search(
+        r"WRONG_VERSION_NUMBER|wrong version number|record layer|UNKNOWN_PROTOCOL|HTTP_REQUEST", said
+    ):
+        return wrong_scheme(endpoint)
+    return WrongAddress(
+        f"{endpoint.name} ({endpoint.base_url}) ended the TLS handshake.", "Check the address and its port."
+    )
+
+
+def _reason_of(error: object) -> str:
+    """OpenSSL's reason in words, such as "self-signed certificate"."""
+    found = re.search(r"verify failed: ([^(\]]+)", str(error))
+    return found[1].strip().rstrip(".") if found else "it does not name this host"
+
+
 def _json(endpoint: Endpoint, data: bytes) -> Any:
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        start = quote(endpoint, data[:80].decode("utf-8", "replace"))
+        start = quote(endpoint, data, characters=80)
         raise BadAnswer(
             f"{endpoint.name} ({endpoint.base_url}) answered with something that is not JSON{start}.",
             "Is there a proxy in between?",
@@ -257,9 +364,10 @@ def _read_answer(endpoint: Endpoint, data: bytes, seconds: float, n: int) -> Ans
         status = error.get("code") if isinstance(error, Mapping) else None
         if isinstance(status, int) and status >= 400:
             raise fault_from_status(endpoint, status, {}, data)
-        said = quote(endpoint, value)
         raise ServerFailed(
-            f"{endpoint.name} ({endpoint.base_url}) failed while answering{said}.", status=None
+            f"{endpoint.name} ({endpoint.base_url}) failed while answering{quote(endpoint, value)}.",
+            "Its own log says why.",
+            None,
         )
     try:
         usage = value.get("usage") or {}
@@ -268,14 +376,21 @@ def _read_answer(endpoint: Endpoint, data: bytes, seconds: float, n: int) -> Ans
         prompt_tokens = _count(usage.get("prompt_tokens"))
         messages = [read_message(choice["message"]) for choice in choices]
         counts, shared = _tokens(choices, messages, tokens)
+        whole = list(zip(messages, choices, counts, _places(choices, n), strict=True))
+        good = [one for one in whole if choice_error(one[1], one[0], one[2]) is None]
         completions = [
             Completion(
                 *message, _word(choice.get("finish_reason")), prompt_tokens, count, seconds, index, shared
             )
-            for message, choice, count, index in zip(
-                messages, choices, counts, _places(choices, n), strict=True
-            )
+            for message, choice, count, index in good
         ]
+        if whole and not good:
+            said = quote(endpoint, choice_error(choices[0], messages[0], counts[0]) or "")
+            raise ServerFailed(
+                f"{endpoint.name} ({endpoint.base_url}) failed while answering{said}.",
+                "Its own log says why.",
+                None,
+            )
     except (KeyError, TypeError, AttributeError) as error:
         raise BadAnswer(
             f"{endpoint.name} ({endpoint.base_url}) answered with JSON that is not a chat completion.",
@@ -284,6 +399,24 @@ def _read_answer(endpoint: Endpoint, data: bytes, seconds: float, n: int) -> Ans
     if not completions:
         raise BadAnswer(f"{endpoint.name} ({endpoint.base_url}) answered without a single choice.")
     return Answer(completions, tokens or 0)
+
+
+def choice_error(
+    choice: Mapping[str, Any], said: tuple[str | None, str | None], tokens: int | None
+) -> str | None:
+    """Why a choice is a failure of the server and no answer of the model; None if it is an answer.
+
+    Providers behind a router put their error into the choice or call it the finish reason (HTTP 200); others
+    send nothing at all and count 0 tokens. A filtered answer is an answer: it would be filtered again.
+    """
+    error = choice.get("error") or (choice.get("message") or {}).get("error")
+    if error:
+        return orjson.dumps({"error": error}).decode()
+    if choice.get("finish_reason") == "error":
+        return "finish_reason: error"
+    if tokens == 0 and not any(said) and choice.get("finish_reason") != "content_filter":
+        return "no text and 0 tokens"
+    return None
 
 
 def _places(choices: list[Mapping[str, Any]], n: int) -> list[int]:

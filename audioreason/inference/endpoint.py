@@ -1,7 +1,7 @@
 """What an endpoint is (base URL + model + audio transport), how it samples, and where endpoints are stored.
 
-A key is never part of an endpoint: `api_key_env` names the variable that holds it. Knows nothing about
-requests: `client` and `stream` send them.
+A key is never part of an endpoint: `api_key_env` names the variable that holds it, `api_key_file` the file of
+a server that the lab started. Knows nothing about requests: `client` and `stream` send them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import ipaddress
 import json
 import os
 import re
+import secrets
 import time
 import tomllib
 from collections.abc import Callable
@@ -21,19 +22,29 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
     model_serializer,
+    model_validator,
 )
 
 from audioreason.errors import EndpointError, WorkspaceError
-from audioreason.workspace import FileLock, Workspace, write_atomic
+from audioreason.workspace import ENGINE_KEY_VARIABLE, FileLock, Workspace, write_atomic
 
 Transport = Literal["auto", "file", "input_audio"]
 
 _STORE = "endpoints.json"
 _LOCK_SECONDS = 5.0
+_QUOTES = ('""', "''", "``", "\u201c\u201d", "\u2018\u2019", "\u201e\u201c", "\u201c\u201c", "\u201d\u201d")
+
+# Credentials of other services. They are sent to an endpoint only if they were named on the command line.
+_PROTECTED = re.compile(
+    r"(HF|HUGGING_?FACE(_HUB)?|AWS|AMAZON|GOOGLE|GCP|GCLOUD|CLOUDSDK|AZURE|OCI|GITHUB|GH|GITLAB|CI_JOB|SSH|KUBE|DOCKER"
+    r"|NPM|PYPI|TWINE|KAGGLE|WANDB)_\w*|AUDIOREASON_TOKEN",
+    re.IGNORECASE,
+)
 
 
 class Endpoint(BaseModel):
@@ -42,7 +53,14 @@ class Endpoint(BaseModel):
     `base_url` is normalised: `127.0.0.1:8000` becomes `http://127.0.0.1:8000/v1`. An empty `model` means
     the first one that the server lists. `transport` is how clips travel: `file` when server and lab share
     a disk, `input_audio` (base64 in the request) otherwise, `auto` to find out once by asking. `job` is the
-    job that serves it: a saved endpoint is forgotten when that job's worker is gone.
+    job that serves it: a saved endpoint is forgotten when that job's worker is gone. `refused_fields` are
+    optional request fields that the server was found to refuse; they are left out (`max_tokens` is sent
+    under its newer name).
+
+    `key_for` is the variable and the address that were confirmed together. It is set when an endpoint is
+    made. An endpoint that was read from `endpoints.json` without it, or has another variable or `base_url` by
+    now, sends no key until `confirm_key` is called; a protected variable (see `is_protected`) is never sent
+    without that.
 
     Raises:
         EndpointError: if the URL or the name of the key's variable cannot be used.
@@ -55,7 +73,11 @@ class Endpoint(BaseModel):
     model: str = ""
     transport: Transport = "auto"
     api_key_env: str | None = None
+    key_for: str | None = None
+    api_key_file: Path | None = None
     job: str = ""
+    refused_fields: tuple[str, ...] = ()
+    _key: str | None = PrivateAttr(default=None)  # of a child process; never written anywhere
 
     @field_validator("base_url")
     @classmethod
@@ -72,6 +94,16 @@ class Endpoint(BaseModel):
                 "Export it, for example as MY_SERVER_KEY, and write MY_SERVER_KEY here.",
             )
         return value or None
+
+    @model_validator(mode="after")
+    def _bind_key(self) -> Endpoint:
+        if self.api_key_env and self.key_for is None and not is_protected(self.api_key_env):
+            self.__dict__["key_for"] = self._binding
+        return self
+
+    @property
+    def _binding(self) -> str:
+        return f"{self.api_key_env} {self.base_url}"
 
     @property
     def host(self) -> str:
@@ -96,15 +128,43 @@ class Endpoint(BaseModel):
         """The server's address without `/v1`, where `/health` and `/metrics` are."""
         return self.base_url.removesuffix("/v1")
 
+    @property
+    def key_confirmed(self) -> bool:
+        """Whether the key, if there is one, may be sent to the present address."""
+        if self.api_key_env is None:
+            return True
+        if self.key_for is None:  # named in code, after the endpoint was made
+            return not is_protected(self.api_key_env)
+        return self.key_for == self._binding
+
     def api_key(self) -> str | None:
-        """The key from the environment or `.streamlit/secrets.toml`; None if this endpoint needs none.
+        """The key from its file, the environment or `.streamlit/secrets.toml`; None if none is needed.
+
+        Spaces, line ends and a pair of quotes around it are taken off: they come from copying.
 
         Raises:
-            EndpointError: if a variable is named but is set nowhere.
+            EndpointError: if a variable is named but is set nowhere, was not confirmed for this address, or
+                holds what no header can carry; or if the key's file cannot be read.
         """
+        if self._key is not None:
+            return self._key
+        if self.api_key_file is not None and self.local:
+            return _from_key_file(self)
         if self.api_key_env is None:
             return None
-        value = os.environ.get(self.api_key_env) or _from_secrets_file(self.api_key_env)
+        if not self.key_confirmed:
+            raise EndpointError(
+                f"The key in {self.api_key_env} was not sent: it has not been confirmed for {self.base_url}.",
+                f"If it belongs there: audioreason endpoints confirm {self.name} {self.api_key_env}",
+            )
+        value = (os.environ.get(self.api_key_env) or _from_secrets_file(self.api_key_env) or "").strip()
+        if len(value) > 1 and value[0] + value[-1] in _QUOTES:
+            value = value[1:-1].strip()
+        if value and not re.fullmatch(r"[!-~]+", value):
+            raise EndpointError(
+                f"The key in {self.api_key_env} holds a space, a line end or a letter that is not ASCII.",
+                "Set it again, with nothing but the key.",
+            )
         if not value:
             raise EndpointError(
                 f"The endpoint {self.name} needs a key, and the variable {self.api_key_env} is not set.",
@@ -112,10 +172,25 @@ class Endpoint(BaseModel):
             )
         return value
 
+    def confirm_key(self) -> Endpoint:
+        """The same endpoint, whose key may be sent to its present address."""
+        return self.model_copy(update={"key_for": self._binding})
+
+    def with_key(self, key: str) -> Endpoint:
+        """The same endpoint with a key that is held in memory only."""
+        copy = self.model_copy()
+        copy._key = key
+        return copy
+
     def describe(self) -> str:
         """One phrase for people: the model and where it is."""
         place = "on this machine" if self.local else f"at {self.host}, not on this machine"
         return f"{self.model or 'the first model'} {place} ({self.base_url})"
+
+
+def is_protected(variable: str) -> bool:
+    """Whether a variable's name is that of a credential of another service, such as HF_TOKEN or AWS_*."""
+    return _PROTECTED.fullmatch(variable) is not None
 
 
 class Sampling(BaseModel):
@@ -212,6 +287,19 @@ class _Store(BaseModel):
     default: str | None = None
     endpoints: tuple[Endpoint, ...] = ()
 
+    @field_validator("endpoints", mode="before")
+    @classmethod
+    def _written_without_a_binding(cls, value: object) -> object:
+        """A key for which no `key_for` was written is not confirmed."""
+        if not isinstance(value, list):
+            return value
+        return [
+            {**one, "key_for": one.get("key_for") or ""}
+            if isinstance(one, dict) and one.get("api_key_env")
+            else one
+            for one in value
+        ]
+
 
 def load_endpoints(workspace: Workspace) -> tuple[Endpoint, ...]:
     """The endpoints saved in this workspace, in the order they were added.
@@ -241,6 +329,9 @@ def save_endpoint(workspace: Workspace, endpoint: Endpoint, default: bool | None
     Raises:
         WorkspaceError: if the store cannot be read or written.
     """
+
+    if endpoint.api_key_env and endpoint.key_for is None and endpoint.key_confirmed:
+        endpoint = endpoint.confirm_key()
 
     def change(store: _Store) -> _Store:
         names = [other.name for other in store.endpoints]
@@ -289,18 +380,29 @@ def remove_endpoint(workspace: Workspace, name: str) -> None:
 def _read(workspace: Workspace) -> _Store:
     path = workspace.root / _STORE
     try:
-        store = _Store.model_validate_json(path.read_bytes())
+        store = _Store.model_validate_json(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
     except FileNotFoundError:
         return _Store()
     except (OSError, ValidationError, EndpointError) as error:
         raise WorkspaceError(
-            f"{path} cannot be read ({type(error).__name__}).",
-            "Correct it by hand, or move it away and start anew.",
+            f"{path} cannot be read: {_reason(error)}.",
+            "Correct it by hand, or move it away and add the endpoints again.",
         ) from error
     # a worker that was killed could not take its endpoint off the list; its lock shows that it is gone
     served = [e for e in store.endpoints if not e.job or FileLock.held(workspace.jobs / e.job / "lock")]
     default = store.default if any(e.name == store.default for e in served) else None
     return store.model_copy(update={"endpoints": tuple(served), "default": default})
+
+
+def _reason(error: Exception) -> str:
+    """Why a settings file cannot be read: the place and what is wrong there."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False)[0]
+        message = str(first["msg"]).removeprefix("Value error, ").removeprefix("Invalid JSON: ")
+        if first["type"] == "extra_forbidden":
+            message = "there is no such field"
+        return ": ".join(part for part in (".".join(map(str, first["loc"])), message) if part).rstrip(".")
+    return str(getattr(error, "strerror", None) or error).rstrip(".")
 
 
 def _change(workspace: Workspace, change: Callable[[_Store], _Store]) -> None:
@@ -319,17 +421,44 @@ def _change(workspace: Workspace, change: Callable[[_Store], _Store]) -> None:
         lock.release()
 
 
+def server_key(workspace: Workspace, name: str) -> Path:
+    """The file (0600) with the random key of a server that the lab starts, written if it is not there.
+
+    Raises:
+        WorkspaceError: if it cannot be written.
+    """
+    path = workspace.keys / name
+    if not path.is_file():
+        write_atomic(path, secrets.token_urlsafe(32))
+    return path
+
+
+def key_environment(key: str) -> dict[str, str]:
+    """The variables that give the lab's engine and vLLM their key; others could see it on a command line."""
+    return {ENGINE_KEY_VARIABLE: key, "VLLM_API_KEY": key}
+
+
+def _from_key_file(endpoint: Endpoint) -> str:
+    assert endpoint.api_key_file is not None
+    try:
+        return endpoint.api_key_file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise EndpointError(
+            f"The key of the endpoint {endpoint.name} cannot be read: {endpoint.api_key_file}"
+            f" ({error.strerror or error}).",
+            "Start its server again; it writes a new one.",
+        ) from error
+
+
 def _from_secrets_file(name: str) -> str | None:
     """A top-level value of the secrets file that Streamlit reads: the current folder's, else the user's."""
     for folder in (Path.cwd(), Path.home()):
         path = folder / ".streamlit" / "secrets.toml"
         if path.is_file():
             try:
-                value = tomllib.loads(path.read_text(encoding="utf-8")).get(name)
-            except (OSError, tomllib.TOMLDecodeError) as error:
-                raise EndpointError(
-                    f"{path} cannot be read ({type(error).__name__}).", "Correct it."
-                ) from error
+                value = tomllib.loads(path.read_text(encoding="utf-8-sig")).get(name)
+            except (OSError, ValueError) as error:
+                raise EndpointError(f"{path} cannot be read: {_reason(error)}.", "Correct it.") from error
             if isinstance(value, str):
                 return value
     return None

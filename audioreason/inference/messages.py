@@ -11,6 +11,8 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from audioreason.errors import EndpointError
 
@@ -52,6 +54,15 @@ def audio_part(clip: Path, transport: Transport) -> dict[str, Any]:
         return {"type": "audio_url", "audio_url": {"url": clip.resolve().as_uri()}}
     container = clip.suffix.lstrip(".").lower() or "wav"
     return {"type": "input_audio", "input_audio": {"data": _cache.get(clip), "format": container}}
+
+
+def named_folder(messages: Messages) -> Path | None:
+    """The folder of the first clip that is sent as a `file://` URL; None if there is none."""
+    for message in messages:
+        for part in message["content"] if isinstance(message["content"], list) else ():
+            if part.get("type") == "audio_url" and part["audio_url"]["url"].startswith("file:"):
+                return Path(url2pathname(urlsplit(part["audio_url"]["url"]).path)).parent
+    return None
 
 
 class _ClipCache:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import math
 import struct
 import threading
+import time
 import wave
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,12 +21,27 @@ from typing import Any, Literal
 from audioreason.errors import EndpointError
 from audioreason.inference.client import Client, Load, Timeouts
 from audioreason.inference.endpoint import Endpoint, Sampling
-from audioreason.inference.faults import BadAnswer, BadRequest, Fault, ServerFailed
+from audioreason.inference.faults import (
+    BadAnswer,
+    BadRequest,
+    Disconnected,
+    Fault,
+    Overloaded,
+    RateLimited,
+    Retries,
+    ServerFailed,
+    TimedOut,
+    Unreachable,
+    WrongAddress,
+)
 from audioreason.inference.messages import Messages, audio_part
 from audioreason.workspace import write_atomic
 
+log = logging.getLogger("audioreason.inference")
+
 _STATUS_TIMEOUTS = Timeouts(connect=2, read=3, total=4)
 _PROBE_TIMEOUTS = Timeouts(connect=10, read=120, total=120)
+_FEW_TOKENS = 16  # the least that some servers take
 _QUESTION = "Answer with one word: do you hear a sound?"
 
 
@@ -50,10 +68,12 @@ class AudioProbe:
     """How a clip reaches a model. `audio_tokens` is what one second of sound added to the prompt.
 
     Zero audio tokens mean that the server took the clip and did not listen; None, that it does not count.
+    `refused_fields` are optional request fields that it refused.
     """
 
     transport: Literal["file", "input_audio"]
     audio_tokens: int | None
+    refused_fields: tuple[str, ...] = ()
 
 
 _probes: dict[tuple[str, str, str], AudioProbe] = {}
@@ -74,11 +94,17 @@ def endpoint_status(endpoint: Endpoint) -> Status:
         return Status(error=str(error))
 
 
-def ready_endpoint(endpoint: Endpoint, folder: Path) -> Endpoint:
+def ready_endpoint(
+    endpoint: Endpoint,
+    folder: Path,
+    retries: Retries | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Endpoint:
     """The endpoint with its open questions answered: a model (the first, if none is named) and a transport.
 
     `folder` is where clips lie (or one clip); a file:// URL must work for what is there. Ask for this once
-    before a run, so that its record says what was really used.
+    before a run, so that its record says what was really used. With `retries` a server that is not there, is
+    too busy or fails is asked again as in a batch, until `should_stop`.
 
     Raises:
         Fault: if the server is not there, lists no model, or takes no audio in either form.
@@ -91,22 +117,65 @@ def ready_endpoint(endpoint: Endpoint, folder: Path) -> Endpoint:
                 ready = ready.model_copy(update={"model": await first_model(client)})
         if ready.transport == "auto":
             probe = await probe_audio(ready, folder)
-            ready = ready.model_copy(update={"transport": probe.transport})
+            found = {"transport": probe.transport, "refused_fields": probe.refused_fields}
+            ready = ready.model_copy(update=found)
         return ready
 
-    return asyncio.run(ask())
+    if retries is None:
+        return asyncio.run(ask())
+    return asyncio.run(_patiently(ask, retries, should_stop))
+
+
+async def _patiently(
+    ask: Callable[[], Awaitable[Endpoint]], retries: Retries, should_stop: Callable[[], bool]
+) -> Endpoint:
+    """What `ask` returns; a fault that may pass is waited for as long as `retries` says.
+
+    Raises:
+        Fault: the last one, if it does not pass, or if a stop was asked for.
+    """
+    began, failures, told = time.monotonic(), 0, False
+    while True:
+        try:
+            return await ask()
+        except Fault as fault:
+            if isinstance(fault, Unreachable | Disconnected | Overloaded):
+                left = began + retries.server_wait - time.monotonic()
+            elif isinstance(fault, RateLimited):
+                left = began + retries.patience - time.monotonic()
+            else:
+                failures += 1
+                left = (
+                    retries.cap if failures < (2 if isinstance(fault, TimedOut) else retries.attempts) else 0
+                )
+            if not fault.retry or isinstance(fault, WrongAddress) or left <= 0 or should_stop():
+                raise
+            if not told:
+                log.warning("%s Asking again for %.0f s at most.", fault.message, left)
+                told = True
+            again = time.monotonic() + min(left, max(fault.retry_after or 0.0, 2 * retries.base))
+            while (wait := again - time.monotonic()) > 0 and not should_stop():
+                await asyncio.sleep(min(wait, 0.1))
 
 
 async def first_model(client: Client) -> str:
-    """The first model that the server lists.
+    """The first model that the server lists; a warning names it if there are several.
 
     Raises:
         Fault: if it lists none.
     """
     models = await client.models()
+    where = f"{client.endpoint.name} ({client.endpoint.base_url})"
     if not models:
-        raise BadAnswer(
-            f"{client.endpoint.name} ({client.endpoint.base_url}) lists no model.", "Load one there."
+        raise BadAnswer(f"{where} lists no model.", "Load one there.")
+    if len(models) > 1:
+        named = ", ".join(models[:5]) + (" ..." if len(models) > 5 else "")
+        log.warning(
+            "%s has %d models (%s); %s is asked. Choose another by its name.",
+            where,
+            len(models),
+            named,
+            models[0],
         )
     return models[0]
 
@@ -141,7 +210,7 @@ async def probe_audio(endpoint: Endpoint, folder: Path, refresh: bool = False) -
 
 
 async def _ask_with_audio(client: Client, clip: Path) -> AudioProbe:
-    sampling = Sampling(temperature=0, max_tokens=1)
+    sampling = Sampling(temperature=0, max_tokens=_FEW_TOKENS)
 
     async def prompt_tokens(*parts: dict[str, Any]) -> int | None:
         messages: Messages = [{"role": "user", "content": [*parts, {"type": "text", "text": _QUESTION}]}]
@@ -150,19 +219,27 @@ async def _ask_with_audio(client: Client, clip: Path) -> AudioProbe:
     silent = await prompt_tokens()
     transport: Literal["file", "input_audio"] = "file"
     try:
-        heard = await prompt_tokens(audio_part(clip, "file"))
+        try:
+            heard = await prompt_tokens(audio_part(clip, "file"))
+        except Overloaded:
+            raise
+        except ServerFailed:  # once more: it may have been the server's moment, not the file
+            heard = await prompt_tokens(audio_part(clip, "file"))
+    except Overloaded:
+        raise
     except (BadRequest, ServerFailed):  # a server that may not read the file answers 400, 404 or 500
         transport = "input_audio"
         try:
             heard = await prompt_tokens(audio_part(clip, "input_audio"))
-        except Fault as fault:
+        except BadRequest as fault:
             where = f"{client.endpoint.name} ({client.endpoint.base_url})"
             raise BadRequest(
                 f"{where} answers text and takes no audio: {fault.message}",
                 "Choose a model that hears, such as Qwen3-Omni.",
                 fault.status,
             ) from fault
-    return AudioProbe(transport, None if heard is None or silent is None else heard - silent)
+    tokens = None if heard is None or silent is None else heard - silent
+    return AudioProbe(transport, tokens, client.refused_fields)
 
 
 def probe_clip(folder: Path) -> Path:

@@ -39,15 +39,16 @@ class Request:
 class RawRecord:
     """What became of one sample: what the server said, or (`error`, `error_kind`) why it said nothing.
 
-    The fields are those of `predictions.jsonl`. `seconds` is the last attempt alone; `attempt` counts from 1
-    (0: never sent); `created` is UTC, ISO format. `tokens_estimated`: `completion_tokens` is a share of what
-    the server counted for several choices together. `error_kind` is a fault's kind, `not_sent` when the
-    server had been given up before, or `unbuildable` when the item's messages could not be built.
+    The fields are those of `predictions.jsonl`. `seed` is None if the server takes none. `seconds` is the
+    last attempt alone; `attempt` counts from 1 (0: never sent); `created` is UTC, ISO format.
+    `tokens_estimated`: `completion_tokens` is a share of what the server counted for several choices.
+    `error_kind` is a fault's kind, `not_sent` when the server had been given up before, or `unbuildable` when
+    the item's messages could not be built.
     """
 
     item_id: str
     sample: int
-    seed: int
+    seed: int | None
     content: str | None = None
     reasoning: str | None = None
     finish_reason: str | None = None

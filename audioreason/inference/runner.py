@@ -1,13 +1,15 @@
-"""The batch road: many requests to one endpoint, as fast as it likes, and one record for each sample.
+"""The batch runner: many requests to one endpoint, as fast as it takes them, and one record for each sample.
 
-Retries what may succeed later, adapts how many samples are in flight (`pace`), stops when asked, and hands
-every outcome to `on_record` as it comes: an answer, or the fault that took its place. Knows nothing about
-items, prompts or files; a record that was not handed over was not made, and can be asked for again.
+Retries what may succeed later, waits for a server that went away, adapts how many samples are in flight
+(`pace`), stops when asked, and hands every outcome to `on_record` as it comes: an answer, or the fault that
+took its place. Knows nothing about items, prompts or files; a record that was not handed over was not made,
+and can be asked for again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
@@ -18,40 +20,39 @@ from functools import partial
 from audioreason.errors import LabError
 from audioreason.inference.client import Answer, Client, Timeouts
 from audioreason.inference.endpoint import Endpoint, Sampling
-from audioreason.inference.faults import BadAnswer, Fault, TimedOut
+from audioreason.inference.faults import (
+    BadAnswer,
+    Disconnected,
+    Fault,
+    HalfBody,
+    Overloaded,
+    QuotaSpent,
+    ServerFailed,
+    TimedOut,
+    Unreachable,
+)
+from audioreason.inference.faults import Retries as Retries
 from audioreason.inference.pace import Pace, Sent
 from audioreason.inference.probe import first_model
 from audioreason.inference.records import RawRecord as RawRecord
 from audioreason.inference.records import Request as Request
 from audioreason.progress import Progress, Quiet
 
+log = logging.getLogger("audioreason.inference")
+
 _TICK_SECONDS = 0.1
 _METRIC_SECONDS = 1.0
-_FAILURES_IN_ROW = 8  # final failures, with no answer between them, after which nobody waits any more
-
-
-@dataclass(frozen=True)
-class Retries:
-    """When to try again, and when to stop.
-
-    A fault is tried `attempts` times in all (a timeout twice at most), waiting a random time between 0 and
-    `base` * 2**k, at most `cap`, seconds ("full jitter", Brooker 2015). A server that says it is too busy is
-    asked again for as long as it answers anybody, and for `patience` seconds after that. After a stop,
-    requests in flight get `grace` seconds to finish.
-    """
-
-    attempts: int = 5
-    base: float = 0.5
-    cap: float = 30.0
-    patience: float = 180.0
-    grace: float = 2.0
+_LOOK_SECONDS = 0.5  # between two looks at a server that went away
+_FAILURES_IN_ROW = 8  # final failures, with no answer between them, after which no request is tried again
 
 
 @dataclass(frozen=True)
 class BatchSummary:
     """What a batch came to, in samples. `stopped`: somebody asked for it.
 
-    `gave_up` is a sentence if the server only kept us waiting; `widest` the most samples in flight.
+    `gave_up` is a sentence if no more was sent because the server went away, kept us waiting or refused
+    everything. `widest` are the most samples in flight; `borne` the limit that the server was found to bear,
+    None if it bore the full width.
     """
 
     answered: int
@@ -60,6 +61,7 @@ class BatchSummary:
     completion_tokens: int
     seconds: float
     widest: int
+    borne: int | None
     stopped: bool
     gave_up: str | None
 
@@ -71,6 +73,7 @@ def run_batch(
     *,
     on_record: Callable[[RawRecord], None],
     concurrency: int = 64,
+    first_width: int | None = None,
     progress: Progress | None = None,
     total: int | None = None,
     already: int = 0,
@@ -82,7 +85,8 @@ def run_batch(
 
     Runs its own event loop in the calling thread, and calls `on_record` there. `concurrency` is the most
     samples ever in flight, which is what a server generates at once: a request for `n` counts as n, and goes
-    out alone where n is more than may be in flight. `total` and `already` count samples (with those of an
+    out alone where n is more than may be in flight. The first requests go out as wide as that, or as
+    `first_width` if the server is known to bear less. `total` and `already` count samples (with those of an
     earlier, interrupted run) for `progress`; a stop asked for there leaves what was not finished unrecorded.
 
     Raises:
@@ -90,7 +94,12 @@ def run_batch(
         Exception: whatever `on_record` or the iterable raises ends the batch; records made before stand.
     """
     batch = _Batch(
-        requests, sampling, on_record, Pace(concurrency), progress or Quiet(), retries or Retries()
+        requests,
+        sampling,
+        on_record,
+        Pace(concurrency, first_width),
+        progress or Quiet(),
+        retries or Retries(),
     )
     batch.progress.phase(phase, total)
     return asyncio.run(batch.run(Client(endpoint, timeouts), already))
@@ -133,9 +142,14 @@ class _Batch:
         self._alarm_set = False
         self._stopping = False
         self._gave_up: Fault | None = None
+        self._away: asyncio.Task[None] | None = None  # waits for a server that is not there
+        self._looking: asyncio.Task[bool] | None = None  # asks whether it is
         self._failures_in_row = 0
+        self._unanswered = 0  # requests that failed for good
+        self._first_fault: Fault | None = None
         self._last_success = 0.0
         self._answered = self._failed = self._retried = self._tokens = self._widest = 0
+        self._already = 0
         self._client: Client
         self._loop: asyncio.AbstractEventLoop
         self._done: asyncio.Future[None]
@@ -143,6 +157,7 @@ class _Batch:
     async def run(self, client: Client, already: int) -> BatchSummary:
         """Send everything; returns when nothing is left, or when a stop is complete."""
         self._loop = asyncio.get_running_loop()
+        self._already = already
         self._done = self._loop.create_future()
         start = self._last_success = self._loop.time()
         async with client as self._client:
@@ -158,9 +173,10 @@ class _Batch:
                         next_metrics = now + _METRIC_SECONDS
                         self._report_metrics(now - start)
             finally:  # before the connections close, or that would look like the server's fault
-                for task in self._tasks:
+                running = [*self._tasks, *(task for task in (self._away, self._looking) if task)]
+                for task in running:
                     task.cancel()
-                await asyncio.gather(*self._tasks, return_exceptions=True)
+                await asyncio.gather(*running, return_exceptions=True)
         self._done.result()
         return BatchSummary(
             answered=self._answered,
@@ -169,12 +185,13 @@ class _Batch:
             completion_tokens=self._tokens,
             seconds=self._loop.time() - start,
             widest=self._widest,
+            borne=self._pace.borne,
             stopped=self._stopping,
             gave_up=str(self._gave_up) if self._gave_up else None,
         )
 
     def _report(self, already: int) -> None:
-        note = f"{self._failed} failed" if self._failed else ""
+        note = "waiting for the server" if self._away else f"{self._failed} failed" if self._failed else ""
         self.progress.done(already + self._answered + self._failed, note)
         if not self._stopping and self.progress.should_stop():
             self._stopping = True
@@ -200,6 +217,8 @@ class _Batch:
     def _pump(self) -> None:
         """Send what may be sent now; called whenever that may have changed."""
         try:
+            if self._nothing_works() and not self._tasks:
+                self._gave_up = self._gave_up or self._first_fault
             if self._gave_up is not None:
                 self._record_the_rest(self._gave_up)
             while not self._stopping and self._in_flight < self._pace.limit and not self._blocked():
@@ -231,7 +250,12 @@ class _Batch:
         return None
 
     def _blocked(self) -> bool:
-        """Whether the server asked us to wait; then `_pump` is called when that is over."""
+        """Whether to wait, for a server that is away, refuses everything so far, or asked for it.
+
+        `_pump` is called when that is over.
+        """
+        if self._away is not None or (self._nothing_works() and self._tasks):
+            return True
         if self._loop.time() >= self._pace.blocked_until:
             return False
         if not self._alarm_set:
@@ -260,7 +284,10 @@ class _Batch:
             messages = request.messages() if callable(request.messages) else request.messages
             answer = await self._client.answer(messages, self._sampling, request.seed, request.n)
         except Fault as fault:
-            self._on_fault(work, sent, fault)
+            if await self._went_away(fault):
+                self._wait_for_server(work, fault)
+            else:
+                self._on_fault(work, sent, fault)
         except LabError as error:  # from the builder: a clip that cannot be read, a template that fails
             self._record_failure(work, "unbuildable", str(error), 0.0)
         else:
@@ -272,6 +299,7 @@ class _Batch:
         self._failures_in_row = 0
         self._pace.succeeded(sent, self._last_success - sent.at, answer.completion_tokens)
         self._tokens += answer.completion_tokens
+        unseeded = "seed" in self._client.refused_fields
         came = {one.index: one for one in answer.completions[: request.n]}
         for offset, completion in sorted(came.items()):
             if not request.wants(offset):
@@ -281,7 +309,7 @@ class _Batch:
                 RawRecord(
                     item_id=request.item_id,
                     sample=request.sample + offset,
-                    seed=request.seed + offset,
+                    seed=None if unseeded else request.seed + offset,
                     content=completion.content,
                     reasoning=completion.reasoning,
                     finish_reason=completion.finish_reason,
@@ -297,6 +325,49 @@ class _Batch:
             message = f"The server gave {len(came)} of {request.n} choices."
             self._record_failure(work, BadAnswer.kind, message, 0.0, came=came.keys())
 
+    async def _went_away(self, fault: Fault) -> bool:
+        """Whether a fault means that the server is not there; all that failed at once share one look."""
+        if isinstance(fault, Unreachable):
+            return True
+        if not isinstance(fault, Disconnected | HalfBody | ServerFailed) or self._gave_up is not None:
+            return False
+        if self._away is not None:
+            return True
+        if self._looking is None or self._looking.done():
+            self._looking = self._loop.create_task(self._client.there())
+        return not await asyncio.shield(self._looking)
+
+    def _wait_for_server(self, work: _Work, fault: Fault) -> None:
+        """Keep a request until the server is back, which a task of its own finds out."""
+        work.fault = fault
+        work.failures += not isinstance(fault, Unreachable | Overloaded)  # it may be what kills the server
+        if self._stopping:
+            return
+        if self._gave_up is not None or work.failures >= self._retries.attempts:
+            self._record_failure(work, fault.kind, str(fault), 0.0)
+            return
+        self._retried += 1
+        self._again.append(work)
+        if self._away is None:
+            self._away = self._loop.create_task(self._until_back(fault))
+
+    async def _until_back(self, fault: Fault) -> None:
+        wait, began = self._retries.server_wait, self._loop.time()
+        if wait > 0:
+            log.warning("%s Waiting for the server, %g s at most.", fault.message, wait)
+        back = False
+        while not back and (left := began + wait - self._loop.time()) > 0:
+            await asyncio.sleep(min(_LOOK_SECONDS, left))
+            back = await self._client.there()
+        if back:
+            log.warning("The server is back after %.0f s.", self._loop.time() - began)
+            self._last_success = self._loop.time()  # patience begins anew
+            self._failures_in_row = 0
+        else:
+            self._gave_up = self._gave_up or fault
+        self._away = None
+        self._pump()
+
     def _on_fault(self, work: _Work, sent: Sent, fault: Fault) -> None:
         now = self._loop.time()
         work.fault = fault
@@ -307,7 +378,8 @@ class _Batch:
         if fault.retry and self._stopping:
             return  # not recorded, so a resumed run asks again
         if busy:
-            again = now - self._last_success <= self._retries.patience
+            patience = self._retries.server_wait if isinstance(fault, Overloaded) else self._retries.patience
+            again = now - self._last_success <= patience
         else:
             attempts = (
                 min(2, self._retries.attempts) if isinstance(fault, TimedOut) else self._retries.attempts
@@ -322,12 +394,18 @@ class _Batch:
             return
         self._record_failure(work, fault.kind, str(fault), now - sent.at)
         self._failures_in_row += fault.retry
-        if busy or (fault.slow_down and self._hopeless()):
+        self._unanswered += 1
+        self._first_fault = self._first_fault or fault
+        if busy or isinstance(fault, QuotaSpent) or (fault.slow_down and self._hopeless()):
             self._gave_up = self._gave_up or fault
 
     def _hopeless(self) -> bool:
         """Whether so many requests failed in a row that waiting for the next one is no use."""
         return self._failures_in_row >= min(_FAILURES_IN_ROW, 2 * self._pace.most)
+
+    def _nothing_works(self) -> bool:
+        """Whether several requests failed for good and none was ever answered, in this run or before."""
+        return self._unanswered >= self._retries.refusals and self._already == self._answered == 0
 
     def _requeue(self, work: _Work) -> None:
         self._waiting.discard(work)

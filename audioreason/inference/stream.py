@@ -9,13 +9,20 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Generator, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from audioreason.inference.client import Timeouts, read_message
+from audioreason.inference.client import (
+    Timeouts,
+    read_message,
+    request_body,
+    tls_fault,
+    trusted,
+)
 from audioreason.inference.endpoint import Endpoint, Sampling
 from audioreason.inference.faults import (
     BadAnswer,
@@ -101,18 +108,10 @@ async def stream_async(
     Raises:
         Fault: whatever kept the server from answering, or from finishing its answer.
     """
-    body: dict[str, Any] = {
-        "model": endpoint.model,
-        "messages": messages,
-        **sampling.body(),
-        "seed": seed,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
+    asked = request_body(endpoint.model, messages, sampling, seed, endpoint.refused_fields)
     # the SDK names what OpenAI takes; the rest reaches the top level of the body through its extra_body
-    body["extra_body"] = {
-        key: body.pop(key) for key in ("top_k", "min_p", "repetition_penalty") if key in body
-    }
+    extra = {key: asked.pop(key) for key in ("top_k", "min_p", "repetition_penalty") if key in asked}
+    body = asked | {"stream": True, "stream_options": {"include_usage": True}, "extra_body": extra}
     where = f"{endpoint.name} ({endpoint.base_url})"
     deadline = time.monotonic() + timeouts.total
     events = finished = False
@@ -155,9 +154,8 @@ def _sdk(endpoint: Endpoint, timeouts: Timeouts) -> AsyncOpenAI:
         timeout=openai.Timeout(timeouts.read, connect=timeouts.connect),
         follow_redirects=False,  # a redirect could take audio to a server that nobody chose
         trust_env=not endpoint.local,
-        verify=endpoint.base_url.startswith(
-            "https"
-        ),  # reading certificates takes 20 ms that plain http need not
+        # reading certificates takes 20 ms that plain http need not
+        verify=trusted(endpoint) if endpoint.base_url.startswith("https") else False,
         event_hooks={"request": [only_what_is_needed]},
     )
     return openai.AsyncOpenAI(
@@ -212,6 +210,8 @@ def _fault(endpoint: Endpoint, timeouts: Timeouts, error: Exception, opened: boo
                 f"The answer of {where} stopped in the middle.", "Did the server die? Its log says."
             )
         if isinstance(cause, http.ConnectError):
+            if re.search(r"SSL|certificate", str(cause)):
+                return tls_fault(endpoint, str(cause))
             return Unreachable(f"{where} cannot be reached ({cause}).", "Is the server running there?")
         return Disconnected(
             f"{where} closed the connection without an answer.", "Did the server die? Its log says."

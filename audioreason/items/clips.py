@@ -17,7 +17,7 @@ import numpy as np
 from audioreason.errors import ItemError
 from audioreason.items.decode import open_sound
 from audioreason.items.hashes import clip_hashes
-from audioreason.workspace import write_atomic
+from audioreason.workspace import clip_folder, write_atomic
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,7 +90,7 @@ def prepare_clip(source: Path, cache: Path) -> Path:
         ItemError: as `read_clip`.
         WorkspaceError: if the cache cannot be written.
     """
-    target = cache / "clips" / f"{clip_hashes([source], cache)[0]}.wav"
+    target = clip_folder(cache) / f"{clip_hashes([source], cache)[0]}.wav"
     if not target.is_file():
         write_atomic(target, wav_bytes(read_clip(source)))
     return target

@@ -26,6 +26,7 @@ from audioreason.items.hashes import clip_hashes
 from audioreason.items.schema import DatasetInfo, Item
 from audioreason.workspace import Workspace, shipped, write_atomic
 
+_BOM = b"\xef\xbb\xbf"  # what some editors put before UTF-8
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -201,7 +202,8 @@ def clip_path(root: Path, audio_path: str) -> Path | None:
         ItemError: if it leads out of `root` (absolute, `..` or through a link).
     """
     relative = os.path.normpath(audio_path.replace("\\", "/"))
-    if "\0" in audio_path or relative.startswith(("/", "../")) or relative in ("..", "."):
+    outside = relative.startswith(("/", "../")) or re.match("[A-Za-z]:/", relative)  # C:/ is Windows' root
+    if "\0" in audio_path or outside or relative in ("..", "."):
         raise _escape(root, audio_path)
     path = root / relative
     try:
@@ -219,15 +221,18 @@ def clip_path(root: Path, audio_path: str) -> Path | None:
 
 
 def _escape(root: Path, audio_path: str) -> ItemError:
+    plain = audio_path.replace("\\", "/")
+    how = "is absolute, so it leaves" if re.match("/|[A-Za-z]:/", plain) else "leaves"
     return ItemError(
-        f"The clip path {audio_path!r} leaves the dataset {root.name}.",
-        "Put the clip into the dataset's audio folder and give its path relative to the dataset.",
+        f"The clip path {audio_path!r} {how} the dataset {root.name}.",
+        "Put the clip into the dataset's folder and give its path relative to that folder, such as"
+        f" audio/{os.path.basename(plain) or 'clip.wav'}.",  # noqa: PTH119
     )
 
 
 def _parse(file: Path, raw: bytes) -> tuple[Item, ...]:
     items = []
-    for number, line in enumerate(raw.split(b"\n"), 1):
+    for number, line in enumerate(raw.removeprefix(_BOM).split(b"\n"), 1):
         if not line.strip():
             continue
         try:
@@ -333,7 +338,7 @@ def read_info(root: Path) -> DatasetInfo:
     """
     file = root / "dataset.json"
     try:
-        return DatasetInfo.model_validate_json(file.read_bytes())
+        return DatasetInfo.model_validate_json(file.read_bytes().removeprefix(_BOM))
     except OSError as error:
         raise ItemError(
             f"{file} cannot be read ({error.strerror or error}).", "Import the dataset again."

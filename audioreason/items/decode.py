@@ -25,6 +25,7 @@ MAX_SECONDS = 600.0  # of decoded audio
 MAX_BYTES = 256 * 1024 * 1024  # ten minutes of 24-bit stereo at 48 kHz are 173 MB
 _RATES = range(2_000, 768_001)  # Hz
 _MAX_CHANNELS = 64
+_SHORTER = 0.02  # of its declared length that a whole clip may lack: headers round, encoders pad
 _BLOCK = 1 << 16  # frames read at a time: many channels at a high rate stay far from memory limits
 _LIBSNDFILE = ("wav", "flac", "mp3", "ogg", "aiff")
 _FORMATS = "wav, flac, mp3, ogg, m4a, webm or aiff"
@@ -37,8 +38,9 @@ class Sound:
 
     sr: int  # Hz
     channels: int
-    complete: bool  # False if the file is known to end before its header says
+    complete: bool  # False if the file is known to end before its header says; certain once it is decoded
     blocks: Iterator[NDArray[np.float32]]
+    declared: float = 0.0  # seconds that the header says; 0 if it does not
 
 
 @contextlib.contextmanager
@@ -73,8 +75,8 @@ def open_sound(path: Path, longest: float | None = None, largest: int | None = N
         head = file.read(16)
         kind = _kind(head)
         if kind is None:
-            raise ItemError(f"The clip {path.name} is not {_FORMATS}.", "Convert it to one of these.")
-        complete = _riff_is_complete(head, size)
+            raise _no_sound(path, head + file.read(512))
+        complete = _is_complete(kind, file, head, size)
         sound = stack.enter_context(_libsndfile(path, file)) if kind in _LIBSNDFILE else None
         if sound is None:
             sound = stack.enter_context(_ffmpeg(path, file, kind))
@@ -104,11 +106,39 @@ def _kind(head: bytes) -> str | None:
     return None
 
 
-def _riff_is_complete(head: bytes, size: int) -> bool:
-    """Whether a RIFF file is as long as its header says; writers to a pipe leave the length unset."""
-    if head[:4] != b"RIFF":
+def _no_sound(path: Path, head: bytes) -> ItemError:
+    """What a file is that is no sound, as far as its beginning tells."""
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if head.startswith(b"version https://git-lfs"):
+        return ItemError(
+            f"The clip {path.name} is a Git LFS pointer, not the sound itself.", "Fetch it with: git lfs pull"
+        )
+    if text.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml")):
+        return ItemError(
+            f"The clip {path.name} is a web page, most likely an error that was saved in its place.",
+            "Download it again.",
+        )
+    if text.startswith((b"{", b"[")):
+        return ItemError(
+            f"The clip {path.name} is JSON text, most likely a server's error in its place.",
+            "Download it again.",
+        )
+    return ItemError(f"The clip {path.name} is not {_FORMATS}.", "Convert it to one of these.")
+
+
+def _is_complete(kind: str, file: FileIO, head: bytes, size: int) -> bool:
+    """Whether a file is as long as its container says, where that can be seen without decoding.
+
+    RIFF and AIFF give their length (writers to a pipe leave it unset); Ogg marks its last page.
+    """
+    if kind == "ogg":
+        file.seek(max(0, size - (1 << 17)))  # a page has at most 65,307 bytes
+        tail = file.read()
+        last = tail.rfind(b"OggS")
+        return last < 0 or len(tail) < last + 6 or bool(tail[last + 5] & 0x04)
+    if head[:4] not in (b"RIFF", b"FORM"):
         return True
-    said = int.from_bytes(head[4:8], "little")
+    said = int.from_bytes(head[4:8], "little" if head[:4] == b"RIFF" else "big")
     return said in (0, 8) or said >= 0x7FFF_F000 or size + 1 >= said + 8
 
 
@@ -133,7 +163,7 @@ def _libsndfile(path: Path, file: FileIO) -> Iterator[Sound | None]:
             raise _broken(path, str(error)) from error
 
     with opened:
-        yield Sound(opened.samplerate, opened.channels, True, blocks())
+        yield Sound(opened.samplerate, opened.channels, True, blocks(), opened.frames / opened.samplerate)
 
 
 @contextlib.contextmanager
@@ -161,7 +191,10 @@ def _ffmpeg(path: Path, file: FileIO, kind: str) -> Iterator[Sound]:
             except (av.error.FFmpegError, ValueError) as error:
                 raise _broken(path, getattr(error, "strerror", "") or str(error)) from error
 
-        yield Sound(stream.rate or 0, stream.channels, True, blocks())
+        declared = stream.duration * stream.time_base if stream.duration and stream.time_base else 0
+        if not declared and container.duration:
+            declared = container.duration / av.time_base
+        yield Sound(stream.rate or 0, stream.channels, True, blocks(), float(declared))
 
 
 def _checked(
@@ -186,11 +219,14 @@ def _checked(
                 f"The clip {path.name} has samples that are not numbers (NaN or infinite).", _CONVERT
             )
         yield block
+    if frames < (sound.declared * (1 - _SHORTER) - 0.1) * sound.sr:
+        sound.complete = False
     if frames == 0:
         raise ItemError(f"The clip {path.name} has no samples.", "Copy it again from where it came.")
 
 
 def _broken(path: Path, detail: str) -> ItemError:
     return ItemError(
-        f"The clip {path.name} is broken and cannot be decoded ({detail.rstrip('.')}).", _CONVERT
+        f"The clip {path.name} is broken and cannot be decoded ({detail.rstrip('.')}).",
+        "Copy it again from where it came: it may be cut short.",
     )

@@ -5,6 +5,7 @@ Pure counting over what `validate` found and remembered. Knows nothing about pag
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -17,12 +18,13 @@ from audioreason.items.splits import load_splits
 from audioreason.items.validate import Finding, known_clips
 
 NOT_GIVEN = "not given"
+_REASON = re.compile(r"^Row \d+: | Its columns: .*|\(.*?\)|\d+", re.DOTALL)  # what differs from row to row
 PROPERTIES: Mapping[str, Callable[[Item], str | None]] = {
     "Subcategory": lambda item: item.subcategory,
     "Modality": lambda item: item.modality,
     "Language": lambda item: item.language,
     "Choices": lambda item: str(len(item.choices)),
-    "Difficulty": lambda item: None if item.difficulty is None else str(item.difficulty),
+    "Difficulty": lambda item: column_of(item, "difficulty"),
 }
 
 
@@ -80,8 +82,19 @@ def facts(dataset: Dataset, findings: Sequence[Finding], hidden: Collection[str]
         longest=max(lengths, default=0.0),
         kinds=tuple(_kinds(dataset.items)),
         splits={name: len(ids) for name, ids in load_splits(dataset).items()},
-        problems=tuple(_problems(findings, hidden)),
+        problems=tuple(problems(findings, hidden)),
     )
+
+
+def column_of(item: Item, column: str) -> str | None:
+    """An item's value in any column of its table, as text; None if it has none or a list.
+
+    A column named like one of ours that holds something else is kept as `given_NAME` and found by its name.
+    """
+    extra = item.model_extra or {}
+    places = (getattr(item, column) if column in Item.model_fields else None, extra.get(column))
+    value = next((one for one in (*places, extra.get(f"given_{column}")) if one is not None), None)
+    return str(value) if isinstance(value, str | int | float | bool) else None
 
 
 def value_of(item: Item, name: str) -> str:
@@ -98,13 +111,18 @@ def _kinds(items: Sequence[Item]) -> list[Kinds]:
     return found
 
 
-def _problems(findings: Sequence[Finding], hidden: Collection[str]) -> list[Problem]:
-    groups: dict[tuple[str, str], list[Finding]] = {}
+def problems(findings: Sequence[Finding], hidden: Collection[str] = ()) -> list[Problem]:
+    """Findings summed by severity and code (rows left out by reason too), gravest and most first.
+
+    Items whose ids are `hidden` are counted, but none of them is an example.
+    """
+    groups: dict[tuple[str, str, str], list[Finding]] = {}
     for finding in findings:
-        groups.setdefault((finding.severity, finding.code), []).append(finding)
+        reason = _REASON.sub("", finding.message) if finding.code == "not-an-item" else ""
+        groups.setdefault((finding.severity, finding.code, reason), []).append(finding)
     order = {"error": 0, "warning": 1, "info": 2}
     made = []
-    for (severity, code), group in groups.items():
+    for (severity, code, _), group in groups.items():
         example = next((one for one in group if one.item_id not in hidden), None)
         made.append(
             Problem(

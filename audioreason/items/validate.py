@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import orjson
+
 from audioreason.errors import ItemError
 from audioreason.items.clips import ClipInfo, clip_info
 from audioreason.items.dataset import Dataset
@@ -22,6 +24,7 @@ from audioreason.items.hashes import clip_hashes
 from audioreason.items.memory import Memory, memory
 from audioreason.items.schema import Item
 from audioreason.items.sources import cluster_of
+from audioreason.items.texts import own_letters
 from audioreason.progress import Progress, Quiet
 
 Severity = Literal["error", "warning", "info"]
@@ -39,7 +42,8 @@ EXPLANATIONS: dict[str, str] = {
     "the strict score can. Where the two disagree, look here first.",
     "empty-choice": "An empty choice is shown as a bare letter; only an answer by letter can choose it.",
     "no-words": "A choice without letters or digits can never be matched by the published rule.",
-    "lettered-choices": "Choices that carry their own letters are shown with two: remove the letters.",
+    "lettered-choices": "Choices that carry their own letters or numbers are shown with two, and an answer by"
+    " letter may mean either: remove them.",
     "odd-whitespace": "Spaces at an end, or several in a row: kept as they are, and ignored in scoring.",
     "odd-characters": "Characters that cannot be seen (control, zero width, direction) may confuse a model.",
     "special-token": "Some models read this as a control token; the lab's own tokenizer reads it as text.",
@@ -48,6 +52,8 @@ EXPLANATIONS: dict[str, str] = {
     "no-clip": "The item names no clip: it can be scored from imported answers but not asked.",
     "no-clips-here": "Only metadata is here: imported answers can be scored; to ask a model, add the audio.",
     "missing-clip": "The clip's file is not here, so the item cannot be asked.",
+    "clip-elsewhere": "No file has the path that the table gives; the only one of that name was taken.",
+    "linked-clip": "A link that leads out of the folder is not followed, so the item cannot be asked.",
     "refused-clip": "A clip outside the dataset's folder is never opened.",
     "unreadable-clip": "The clip cannot be decoded, so the item cannot be asked.",
     "silent-clip": "Nothing can be heard in the clip, so a right answer is a guess.",
@@ -55,12 +61,12 @@ EXPLANATIONS: dict[str, str] = {
     "incomplete-clip": "The file ends before its header says: most likely a broken download.",
     "one-source": "Many items from one recording count as one draw in an error bar, and stay in one half.",
 }
+IMPORTED = "import.jsonl"  # beside the items: what the import said about rows and clips
 _SHORT = 0.1  # seconds
 _BATCH = 64  # clips between two looks at `should_stop`
 _ONE_SOURCE = 0.2  # of a dataset's items
 _WORD = re.compile(r"\b\w+\b")  # the published match's idea of a word
 _SPECIAL = re.compile(r"<\|[^|<>\s]{1,40}\|>|</?(?:think|s|audio|image|video)>", re.IGNORECASE)
-_LETTERED = re.compile(r"\s*\(?([A-Z])[).:]\s")
 _JOINERS = {"\u200c", "\u200d"}  # part of correct spelling in some scripts, and of emoji
 _INNER_SPACE = re.compile(r"\s{2,}|[\t\r\n\v\f\u00a0\u2000-\u200a\u3000]")
 
@@ -85,11 +91,24 @@ class Finding:
 
 
 def validate(dataset: Dataset, progress: Progress | None = None) -> list[Finding]:
-    """Everything to know about a dataset: items in their order, texts before clips.
+    """Everything to know about a dataset: what its import said, then texts, then clips.
 
     Decodes every clip that it has not decoded before (remembered by content in the cache).
     """
-    return [*validate_items(dataset.items), *_validate_clips(dataset, progress or Quiet())]
+    return [
+        *import_findings(dataset),
+        *validate_items(dataset.items),
+        *_validate_clips(dataset, progress or Quiet()),
+    ]
+
+
+def import_findings(dataset: Dataset) -> list[Finding]:
+    """What a dataset's import said: rows that were left out, clips that are not where the table says."""
+    try:
+        lines = (dataset.root / IMPORTED).read_bytes().split(b"\n")
+        return [Finding(**orjson.loads(line)) for line in lines if line.strip()]
+    except (OSError, ValueError, TypeError):  # none, as in a dataset that was made otherwise
+        return []
 
 
 def validate_items(items: Iterable[Item]) -> list[Finding]:
@@ -131,9 +150,11 @@ def _texts(item: Item) -> Iterator[tuple[str, Severity, str]]:
                 "warning" if item.gold == index else "info",
                 f"Choice {_name(item, index)} has no words.",
             )
-    marks = [match.group(1) if (match := _LETTERED.match(choice)) else "" for choice in choices]
-    if len(choices) > 1 and marks == [_letter(index) for index in range(len(choices))]:
-        yield "lettered-choices", "warning", f"The choices begin with letters, as in {choices[0]!r}."
+    if marks := own_letters(choices):
+        what = "numbers" if marks[0].isdecimal() else "letters"
+        inner = [_letter(index) if what == "letters" else str(index + 1) for index in range(len(choices))]
+        order = "" if [mark.upper() for mark in marks] == inner else ", out of order"
+        yield "lettered-choices", "warning", f"The choices begin with {what}{order}, as in {choices[0]!r}."
     texts = [("The question", item.question), ("The gold answer", answer)]
     texts += [(f"Choice {_letter(index)}", choice) for index, choice in enumerate(choices)]
     for name, text in texts:
@@ -200,10 +221,12 @@ def _validate_clips(dataset: Dataset, progress: Progress) -> Iterator[Finding]:
         try:
             path = dataset.clip(item)
         except ItemError as error:
-            yield Finding(item.id, "refused-clip", "error", error.message)
+            yield Finding(item.id, "refused-clip", "error", str(error))
             continue
         if path is None:
-            missing.append(Finding(item.id, "missing-clip", "error", f"There is no file {item.audio_path}."))
+            web = " Download the clip, and give its file." if "://" in item.audio_path else ""
+            message = f"There is no file {item.audio_path}.{web}"
+            missing.append(Finding(item.id, "missing-clip", "error", message))
         else:
             present.append((item, path))
     if missing and not present:
@@ -248,7 +271,8 @@ def known_clips(dataset: Dataset) -> dict[str, ClipInfo]:
 
 
 def _memory(dataset: Dataset) -> Memory:
-    return memory(dataset.cache / "clip-info.jsonl") if dataset.cache else Memory()
+    # the 2: what the first version remembered did not see that an ogg or mp3 file ends early
+    return memory(dataset.cache / "clip-info-2.jsonl") if dataset.cache else Memory()
 
 
 def _described(path: Path) -> dict[str, Any]:

@@ -11,13 +11,14 @@ import sys
 import time
 from pathlib import Path
 
-from audioreason.workspace import FileLock, Workspace
+from audioreason.workspace import FileLock, Workspace, private_files
 
 _LOCK_SECONDS = 30.0  # an attempt whose node was lost may take a moment to go
 
 
 def main(arguments: list[str]) -> int:
     """Run one attempt; 0 if it came to an end of its own, 1 if the work failed, more if it was not wanted."""
+    private_files()
     folder = Path(arguments[0]).resolve()
     if not folder.is_dir():
         sys.stderr.write(f"There is no folder {folder} on this node: it must see the workspace.\n")
@@ -39,6 +40,7 @@ def main(arguments: list[str]) -> int:
             return 3
         time.sleep(0.1)
     environment = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
+    environment["AUDIOREASON_WORKSPACE"] = str(folder.parent.parent)
     with (folder / "log.txt").open("ab") as log, start_sieve(folder, environment, log) as pipe:
         sys.stdout.flush()
         os.dup2(pipe.fileno(), 1)

@@ -1,6 +1,6 @@
 """Whom an evaluation asks: a saved endpoint, a URL, the default one, or an engine of its own.
 
-Knows names; asks nobody and starts nothing.
+Knows names and jobs; asks no server and starts nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ def named_endpoint(workspace: Workspace, name: str, model: str) -> Endpoint | No
     if name == DEFAULT_ENDPOINT:
         found = default_endpoint(workspace)
     elif "://" in name:
-        found = Endpoint(name=model or "endpoint", base_url=name, model=model)
+        given = Endpoint(name=model or "endpoint", base_url=name, model=model)
+        # a saved one of this address knows its key
+        saved = (one for one in load_endpoints(workspace) if one.base_url == given.base_url)
+        found = next(saved, given)
     else:
         known = {endpoint.name: endpoint for endpoint in load_endpoints(workspace)}
         if name not in known:
@@ -42,6 +45,24 @@ def named_endpoint(workspace: Workspace, name: str, model: str) -> Endpoint | No
             raise JobError(f"There is no endpoint named {name}.", names)
         found = known[name]
     return found.model_copy(update={"model": model}) if found is not None and model else found
+
+
+def wait_for(workspace: Workspace, base_url: str) -> float:
+    """Seconds for which a server that went away is waited for: as long as the job that serves it takes to
+    start it again, a minute for servers that no job of this workspace serves."""
+    from audioreason.evaluate import SERVER_WAIT
+    from audioreason.jobs.kinds.serve import ServeSpec
+    from audioreason.jobs.live import place
+    from audioreason.jobs.spec import job_folder, read_spec, read_state
+    from audioreason.jobs.watch import list_jobs
+
+    for view in list_jobs(workspace, children=False):
+        if view.kind != "serve" or view.over:
+            continue
+        state = read_state(job_folder(workspace, view.id))
+        if state is not None and state.address == place(base_url):
+            return ServeSpec.model_validate(read_spec(job_folder(workspace, view.id)).spec).patience
+    return SERVER_WAIT
 
 
 def embedded_model(model: str) -> Path | None:

@@ -120,13 +120,13 @@ class JobProgress:
         """Say which servers the job asks: they are not stopped for another job while it runs."""
         with self._lock:
             known = self._state.uses or ()
-            self._state.uses = tuple(dict.fromkeys([*known, *map(_place, urls)]))
+            self._state.uses = tuple(dict.fromkeys([*known, *map(place, urls)]))
             self._touch(time.time())
 
     def address(self, url: str) -> None:
         """Say where this job, a server, is asked."""
         with self._lock:
-            self._state.address = _place(url)
+            self._state.address = place(url)
             self._touch(time.time())
 
     def should_stop(self) -> bool:
@@ -191,7 +191,7 @@ class JobProgress:
             log.error("%s", error)
 
 
-def _place(url: str) -> str:
+def place(url: str) -> str:
     """HOST:PORT of a URL, this machine always under the same name."""
     parts = urlsplit(url)
     host = parts.hostname or ""

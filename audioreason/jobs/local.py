@@ -17,7 +17,7 @@ from typing import IO
 from audioreason.errors import JobError
 from audioreason.jobs.machine import GPU_LIST_VARIABLE, gpu_ids
 from audioreason.jobs.processes import TOKEN_VARIABLE, identity
-from audioreason.workspace import Workspace
+from audioreason.workspace import LAB_TOKEN_VARIABLE, Workspace
 
 # no library that a job uses calls home
 NO_TELEMETRY = {
@@ -44,11 +44,11 @@ def spawn(workspace: Workspace, folder: Path, token: str, gpus: Sequence[str], w
     folder_of_job = where if where and Path(where).is_dir() else workspace.root
     environment = os.environ | NO_TELEMETRY
     environment.pop(TOKEN_VARIABLE, None)
-    own = environment | {
+    environment["AUDIOREASON_WORKSPACE"] = str(workspace.root)
+    own = {name: value for name, value in environment.items() if name != LAB_TOKEN_VARIABLE} | {
         TOKEN_VARIABLE: token,
         GPU_LIST_VARIABLE: ",".join(gpu_ids()),
         "CUDA_VISIBLE_DEVICES": ",".join(gpus),
-        "AUDIOREASON_WORKSPACE": str(workspace.root),
         "PYTHONUNBUFFERED": "1",
     }
     command = [sys.executable, "-P", "-m", "audioreason.jobs.worker", str(folder)]

@@ -7,6 +7,7 @@ middle, and it ends with this process too, however that ends. Knows nothing abou
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 from audioreason.engines.gpus import WAIT_SECONDS, wait_for_memory
 from audioreason.engines.vllm import PATIENCE, RESTARTS, VllmSettings
 from audioreason.errors import JobError
-from audioreason.inference.endpoint import Endpoint
+from audioreason.inference.endpoint import Endpoint, key_environment
 from audioreason.jobs.supervise import BackgroundServer, Supervisor, Watcher, free_port
 from audioreason.jobs.vllm import VllmForm, check_start, media_folder, vllm_command, vllm_memory
 from audioreason.progress import Progress, Quiet
@@ -140,6 +141,7 @@ def _background(
     restarts: int,
     patience: float,
 ) -> BackgroundServer:
+    key = secrets.token_urlsafe(32)
     supervisor = Supervisor(
         command,
         f"{endpoint.root_url}/health",
@@ -150,8 +152,9 @@ def _background(
         settled=math.inf,
         insist=False,
         before=before,
+        environment=key_environment(key),
     )
-    return BackgroundServer(supervisor, endpoint, progress, stopped)
+    return BackgroundServer(supervisor, endpoint.with_key(key), progress, stopped)
 
 
 def vllm_form(config: RestConfig, folder: Path) -> VllmForm:

@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from audioreason.jobs.redact import secret_values, stand_in
+from audioreason.jobs.redact import last_change, secret_values, stand_in
 
 _BLOCK = 1 << 16
 
@@ -25,8 +25,12 @@ class Sieve:
     """
 
     def __init__(self, secrets: Sequence[tuple[str, str]]) -> None:
-        self._secrets = [(value.encode(), stand_in(name).encode()) for name, value in secrets]
         self._held = b""
+        self.learn(secrets)
+
+    def learn(self, secrets: Sequence[tuple[str, str]]) -> None:
+        """Take these keys out from now on."""
+        self._secrets = [(value.encode(), stand_in(name).encode()) for name, value in secrets]
 
     def feed(self, data: bytes) -> bytes:
         """What may be written now; an end that a key could begin with waits for what follows."""
@@ -55,8 +59,11 @@ def main() -> int:
     """Copy until the end."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    sieve = Sieve(secret_values())
+    seen, sieve = last_change(), Sieve(secret_values())
     while data := os.read(0, _BLOCK):
+        if (now := last_change()) != seen:  # a server was given its key, or an endpoint was added
+            seen = now
+            sieve.learn(secret_values())
         _write(sieve.feed(data))
     _write(sieve.rest())
     return 0

@@ -18,7 +18,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
@@ -84,6 +84,7 @@ class Supervisor:
         stop_seconds: from SIGTERM to SIGKILL of all of it; `tied` needs less.
         insist: whether a server that was never healthy is started again.
         before: called before each start with the watcher; returns False if a stop was asked for.
+        environment: variables of the server alone, such as its key.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Supervisor:
         stop_seconds: float = 30.0,
         insist: bool = True,
         before: Callable[[Watcher], bool] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.title = "vLLM" if name == "vllm" else f"The {name} engine"
@@ -116,6 +118,7 @@ class Supervisor:
         self._stop_seconds = stop_seconds
         self._insist = insist
         self._before = before
+        self._environment = dict(environment or {})
         self._said = _Said()
 
     def serve(self, watcher: Watcher, on_ready: Callable[[], None]) -> int:
@@ -161,6 +164,7 @@ class Supervisor:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
+            env=os.environ | self._environment,
             process_group=0,  # not the worker's: it is ended alone
         )
         self.starts += 1

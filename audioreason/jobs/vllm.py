@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from audioreason.engines.gpus import Gpu, gpus_now, own_gpus, wait_for_memory
 from audioreason.engines.vllm import VllmSettings
@@ -41,6 +41,13 @@ class _Served(BaseModel):
         json_schema_extra={"advanced": True},
     )  # fmt: skip
 
+    @field_validator("model")
+    @classmethod
+    def _model_is_no_option(cls, value: str) -> str:
+        if value.startswith("-"):
+            raise ValueError("a name does not begin with a dash")
+        return value
+
 
 class VllmForm(VllmSettings, _Served):  # pydantic takes the last base's fields first
     """What one chooses when starting vLLM."""
@@ -54,8 +61,8 @@ def vllm_executable() -> str | None:
 
 
 def media_folder(workspace: Workspace) -> Path:
-    """The only folder from which vLLM may read clips: the cache of prepared ones."""
-    return workspace.cache / "clips"
+    """The only folder from which a server may read clips: where every clip lies that the lab sends."""
+    return workspace.clips
 
 
 def vllm_command(form: VllmForm, name: str, port: int, media: Path) -> list[str]:

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
-from audioreason.workspace import FileLock, Workspace
+from audioreason.workspace import FileLock, Workspace, private_files
 
 if TYPE_CHECKING:
     from audioreason.jobs.live import JobProgress
@@ -34,6 +34,7 @@ log = logging.getLogger("audioreason.jobs")
 
 def main(arguments: list[str]) -> int:
     """Run one job and become a reconciler; returns, with a status, only if this process was not wanted."""
+    private_files()
     folder = Path(arguments[0]).resolve()
     if not folder.is_dir():
         return 2  # deleted meanwhile

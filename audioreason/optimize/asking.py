@@ -17,7 +17,6 @@ from pathlib import Path
 import orjson
 
 from audioreason.errors import EndpointError, ItemError, LabError
-from audioreason.evaluate import render_for
 from audioreason.inference.endpoint import Endpoint, Sampling
 from audioreason.inference.faults import Fault
 from audioreason.inference.messages import build_messages
@@ -31,9 +30,11 @@ from audioreason.optimize.record import Recorder, read_lines
 from audioreason.optimize.shapes import AnswerRecord, Spent
 from audioreason.progress import Progress
 from audioreason.prompts import Prompt
+from audioreason.runs.rendering import render_for
 
-# what is under way when a stop comes is waited for: an answer that was paid for is kept
-PATIENT = Retries(grace=600.0)
+# what is in flight when a stop comes is waited for: an answer that was paid for is kept; a prompt that the
+# server refuses for every item is worth nothing, which says nothing about the server
+PATIENT = Retries(grace=600.0, refusals=1_000_000)
 _ROUNDS = 3  # times that a batch's failures are asked again before the search ends
 _CLIP_THREADS = 4
 _WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)  # seconds between looks at a server that is too busy to be asked

@@ -146,7 +146,7 @@ class _Search:
         seen = [item.id for item in self.dataset.items if item.id in self.parts.seen]
         cache = self.workspace.cache
         clips = prepare_clips(self.dataset, seen, cache, self.progress)
-        endpoint = ready(endpoint, cache / "clips", self.progress)
+        endpoint = ready(endpoint, self.workspace.clips, self.progress)
         proposer = ready(proposer, None, self.progress)
         ledger = Ledger(self.state.spent, self.config, self.progress)
         asker = Asker(self.recorder, self.dataset, clips, endpoint, self.config, ledger)

@@ -14,7 +14,8 @@ from typing import Any
 
 from audioreason.errors import PromptError
 from audioreason.items import Item
-from audioreason.prompts import Prompt, check, letter, render
+from audioreason.prompts import REVEALING, Prompt, check, letter
+from audioreason.runs.rendering import render_for
 
 NO_SYSTEM = "Answer the question about the audio clip."  # what the optimiser sees of an empty system text
 LONGEST = 20_000  # characters of a proposed text
@@ -91,15 +92,11 @@ class Texts:
 
     def _renders(self, prompt: Prompt) -> bool:
         try:
-            check(prompt)
+            # a proposal must not learn to read what only the benchmark knows
+            if {*REVEALING} & ({*check(prompt)} - {*check(self.seed)}):
+                return False
             for item in self._items:
-                render(
-                    prompt,
-                    question=item.question,
-                    choices=item.choices,
-                    language=item.language,
-                    modality=item.modality,
-                )
+                render_for(prompt, item)
         except PromptError:  # told apart by the caller, who writes a note
             return False
         return True

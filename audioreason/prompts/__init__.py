@@ -1,17 +1,28 @@
 """Prompt templates: load (`library`), read and version (`template`), fill in safely (`render`,
 `sandbox`)."""
 
-from audioreason.prompts.library import broken_prompts, list_prompts, load_prompt
-from audioreason.prompts.render import VARIABLES, Rendered, check, flag_special_tokens, render
+from audioreason.prompts.library import broken_prompts, decode_prompt, list_prompts, load_prompt
+from audioreason.prompts.render import (
+    REVEALING,
+    VARIABLES,
+    Rendered,
+    check,
+    flag_special_tokens,
+    remarks,
+    render,
+    revealed,
+)
 from audioreason.prompts.sandbox import letter
 from audioreason.prompts.template import Prompt, diff, dump_prompt, parse_prompt
 
 __all__ = [
+    "REVEALING",
     "VARIABLES",
     "Prompt",
     "Rendered",
     "broken_prompts",
     "check",
+    "decode_prompt",
     "diff",
     "dump_prompt",
     "flag_special_tokens",
@@ -19,5 +30,7 @@ __all__ = [
     "list_prompts",
     "load_prompt",
     "parse_prompt",
+    "remarks",
     "render",
+    "revealed",
 ]

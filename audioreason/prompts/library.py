@@ -79,13 +79,31 @@ def _readable(folders: Sequence[Path]) -> dict[str, Prompt]:
 
 def _read(path: Path) -> Prompt:
     try:
+        if not path.is_file():  # a pipe or a device would never end
+            raise PromptError(f"{path} is not a regular file.", "Remove it, or put the prompt's text there.")
         if path.stat().st_size > 4 * LONGEST:  # bytes: parse_prompt counts characters
             raise PromptError(f"{path} is longer than {LONGEST:,} characters.", "Shorten it.")
         # bytes, because reading text would change line endings and with them the version
-        text = path.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PromptError(f"{path} cannot be read as text ({type(error).__name__}).") from error
+        text = decode_prompt(path.read_bytes(), str(path))
+    except OSError as error:
+        raise PromptError(f"{path} cannot be read ({error.strerror or error}).", "Check the file.") from error
     return _parse(text, path.stem)
+
+
+def decode_prompt(raw: bytes, name: str) -> str:
+    """The text of a prompt's file: UTF-8, or UTF-16 with its byte order mark.
+
+    Raises:
+        PromptError: if it is neither; it names the line.
+    """
+    utf16 = raw.startswith((b"\xff\xfe", b"\xfe\xff"))
+    try:
+        if not utf16 and b"\0" in raw[:200]:
+            raise PromptError(f"{name} is not UTF-8 text; it looks like UTF-16.", "Save it as UTF-8.")
+        return raw.decode("utf-16" if utf16 else "utf-8")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise PromptError(f"Line {line} of {name} is not UTF-8 text.", "Save it as UTF-8.", line) from error
 
 
 @lru_cache(maxsize=512)  # pages list every prompt at every click

@@ -29,7 +29,15 @@ from audioreason.prompts.sandbox import (
 )
 from audioreason.prompts.template import LONGEST, Prompt
 
-VARIABLES = ("question", "choices", "letters", "language", "modality")
+VARIABLES = ("question", "choices", "letters", "language", "modality", "category", "subcategory")
+# what a benchmark says about its own items: a prompt with these is told more than the question
+REVEALING = ("category", "subcategory")
+
+_RAW = "Literal braces are written between {% raw %} and {% endraw %}."
+_SINGLE = re.compile(r"(?<![{%#\w])\{\s*([A-Za-z_]+)\s*\}(?!\})")
+_MEANT = (*VARIABLES, "options", "audio", "question_text", "choice", "option")
+_COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
+_RAW_BLOCK = re.compile(r"\{%-?\s*raw\s*-?%\}.*?\{%-?\s*endraw\s*-?%\}", re.DOTALL)
 
 # control tokens of the model families that hear: Qwen (<|...|>, <tts_pad>, <think>, <tool_call>), Llama and
 # Mistral (<s>, [INST]), Gemma (<start_of_turn>), DeepSeek (full-width bars)
@@ -50,8 +58,8 @@ class Rendered:
 def render(prompt: Prompt, *, question: str, choices: Sequence[str], **context: Any) -> Rendered:
     """Render both texts for a question.
 
-    `context` may hold `language` and `modality`; unset ones are None. Line numbers of errors count within
-    the text (system or user) that is named.
+    `context` may hold `language`, `modality`, `category` and `subcategory`; unset ones are None. Line numbers
+    of errors count within the text (system or user) that is named.
 
     Raises:
         PromptError: unknown variable, syntax error, forbidden operation, too large or too slow.
@@ -63,8 +71,7 @@ def render(prompt: Prompt, *, question: str, choices: Sequence[str], **context: 
         "question": question,
         "choices": tuple(choices),
         "letters": tuple(letter(i + 1) for i in range(len(choices))),
-        "language": None,
-        "modality": None,
+        **dict.fromkeys(VARIABLES[3:]),
     } | context
     return Rendered(
         system=_render(prompt.system, "system text", values), user=_render(prompt.user, "user text", values)
@@ -79,6 +86,57 @@ def check(prompt: Prompt) -> tuple[str, ...]:
     """
     used = set(_compile(prompt.system, "system text")[1]) | set(_compile(prompt.user, "user text")[1])
     return tuple(name for name in VARIABLES if name in used)
+
+
+def revealed(prompt: Prompt) -> tuple[str, ...]:
+    """Which of `REVEALING` a prompt uses; none if it is no valid template."""
+    try:
+        return tuple(name for name in check(prompt) if name in REVEALING)
+    except PromptError:
+        return ()
+
+
+def remarks(prompt: Prompt) -> tuple[str, ...]:
+    """What a prompt that can be rendered most likely does not mean, each in a sentence with its line.
+
+    Raises:
+        PromptError: as `check`.
+    """
+    used = check(prompt)
+    found = []
+    for what, source in (("system text", prompt.system), ("user text", prompt.user)):
+        plain = _blanked(source, _RAW_BLOCK)
+        found += [
+            f"Line {_line_of(source, comment.start())} of the {what}: what stands between {{# and #}} is a"
+            f" comment and is not sent. {_RAW}"
+            for comment in _COMMENT.finditer(plain)
+            if comment[0][2:-2].strip()
+        ]
+        found += [
+            f"Line {_line_of(source, name.start())} of the {what}: {name[0]} is sent as it stands."
+            f" A variable has two braces: {{{{ {name[1]} }}}}."
+            for name in _SINGLE.finditer(_blanked(plain, _COMMENT))
+            if name[1].lower() in _MEANT
+        ]
+    if "question" not in used:
+        found.append("The prompt never uses {{ question }}: the question is not asked.")
+    if not {"choices", "letters"} & set(used):
+        found.append("The prompt never uses {{ choices }}: the model does not see what it can choose.")
+    if told := revealed(prompt):
+        found.append(
+            f"The prompt tells the model each item's {' and '.join(told)}, which only the benchmark knows;"
+            " say so where you report its accuracy."
+        )
+    return tuple(found)
+
+
+def _blanked(source: str, pattern: re.Pattern[str]) -> str:
+    """A text with spaces where a pattern is found, so that places stay."""
+    return pattern.sub(lambda match: " " * len(match[0]), source)
+
+
+def _line_of(source: str, place: int) -> int:
+    return source.count("\n", 0, place) + 1
 
 
 def flag_special_tokens(text: str) -> list[str]:
@@ -108,7 +166,7 @@ def _compile(source: str, what: str) -> tuple[jinja2.Template, frozenset[str]]:
         ) from error
     except jinja2.TemplateSyntaxError as error:
         why = (error.message or "").rstrip(".")
-        hint = f"There are: {', '.join(FILTERS)}." if "No filter" in why else "Check its braces."
+        hint = f"There are: {', '.join(FILTERS)}." if "No filter" in why else f"Check its braces. {_RAW}"
         raise PromptError(
             f"Line {error.lineno} of the {what} is not a valid template: {why}.", hint, error.lineno
         ) from error
@@ -116,6 +174,10 @@ def _compile(source: str, what: str) -> tuple[jinja2.Template, frozenset[str]]:
         raise PromptError(f"The {what} holds a number that is too long.", "Shorten it.") from error
     except TooSlowError as error:
         raise PromptError(f"The {what} takes longer than {SECONDS:.0f} s to read.", "Simplify it.") from error
+    except TypeError as error:  # a constant expression that cannot be computed, such as {[1]: 2}
+        raise PromptError(
+            f"The {what} holds an expression that cannot be computed ({error}).", f"Correct it. {_RAW}"
+        ) from error
     except (RecursionError, MemoryError, SyntaxError) as error:  # Python's own limits on nesting
         raise PromptError(f"The {what} is nested too deeply.", "Simplify it.") from error
 
@@ -126,7 +188,7 @@ def _refuse_unknown(tree: nodes.Template, unknown: set[str], what: str) -> None:
         first = min(strange, key=lambda node: node.lineno)
         raise PromptError(
             f"Line {first.lineno} of the {what} uses an unknown variable, `{first.name}`.",
-            f"Known are: {', '.join(VARIABLES)}.",
+            f"Known are: {', '.join(VARIABLES)}. {_RAW}",
             first.lineno,
         )
 

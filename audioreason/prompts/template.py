@@ -92,15 +92,12 @@ def parse_prompt(text: str, name: str) -> Prompt:
     body = lines[ends[1] + 1 :]
     if not isinstance(delimiter, str) or not delimiter.strip():
         raise PromptError(f"The prompt {name} has an empty `delimiter`.", f"Write `delimiter: {DELIMITER}`.")
-    if (count := body.count(delimiter)) != 1:
-        raise PromptError(
-            f"The prompt {name} has {count or 'no'} line{'s' * (count > 1)} `{delimiter}` between system and"
-            " user text.",
-            "Change the `delimiter` to a line that the texts lack."
-            if count
-            else "Add it on a line of its own.",
-        )
-    middle = body.index(delimiter)
+    places = [place for place, line in enumerate(body) if line == delimiter]
+    # an editor may leave a space behind it
+    places = places or [place for place, line in enumerate(body) if line.strip() == delimiter.strip()]
+    if len(places) != 1:
+        raise _no_delimiter(name, delimiter, body, ends[1] + 2, len(places))
+    middle = places[0]
     fields = {key: head.pop(key) for key in _FIELDS if key in head}
     try:
         return Prompt(
@@ -119,13 +116,31 @@ def parse_prompt(text: str, name: str) -> Prompt:
         ) from error
 
 
+def _no_delimiter(name: str, delimiter: str, body: list[str], first: int, count: int) -> PromptError:
+    """What to do where the delimiter stands several times or not at all; `first` is the body's first line."""
+    hint = (
+        "Change the `delimiter` to a line that the texts lack." if count else "Add it on a line of its own."
+    )
+    near = difflib.get_close_matches(delimiter.casefold(), [line.strip().casefold() for line in body], n=1)
+    line = None
+    if near and not count:
+        line = first + [one.strip().casefold() for one in body].index(near[0])
+        hint = f"Line {line} is `{body[line - first].strip()}`: write it as `{delimiter}`."
+    return PromptError(
+        f"The prompt {name} has {count or 'no'} line{'s' * (count > 1)} `{delimiter}` between system and"
+        " user text.",
+        hint,
+        line,
+    )
+
+
 def dump_prompt(prompt: Prompt) -> str:
     """The file that holds a prompt; `parse_prompt` reads the same prompt back, whatever its text.
 
     Raises:
         PromptError: if the file would be longer than `parse_prompt` reads.
     """
-    lines = {*prompt.system.split("\n"), *prompt.user.split("\n")}
+    lines = {line.strip() for line in (*prompt.system.split("\n"), *prompt.user.split("\n"))}
     delimiter = DELIMITER
     while delimiter in lines:
         delimiter = f"={delimiter}="

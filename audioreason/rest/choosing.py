@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audioreason.errors import RestError
-from audioreason.evaluate import render_for
 from audioreason.items import Item
 from audioreason.progress import Progress
 from audioreason.prompts import load_prompt
@@ -22,6 +21,7 @@ from audioreason.rest.problems import problems_dataset, right_shares
 from audioreason.rest.record import generate_run, round_folder
 from audioreason.review.cues import run_cues, why_no_cues
 from audioreason.runs import Prediction, read_items, run_folder, score_prediction
+from audioreason.runs.rendering import render_for
 from audioreason.runs.storage import merged_predictions
 from audioreason.train.data import Example, write_examples
 from audioreason.workspace import Workspace, write_atomic

@@ -25,7 +25,6 @@ from audioreason.engines.bulk import Asked, Bulk
 from audioreason.engines.pocket import load_model
 from audioreason.engines.sampling import Draw
 from audioreason.engines.tokens import ChatTokenizer
-from audioreason.evaluate import render_for
 from audioreason.items import Dataset, Item, clear_of_benchmarks, load_dataset
 from audioreason.items.clips import read_clip
 from audioreason.prompts import Prompt, load_prompt
@@ -34,6 +33,7 @@ from audioreason.rest.curriculum import Cell, all_cells, allocate, keep_tried, m
 from audioreason.rest.filter import filter_config, select
 from audioreason.rest.zones import NAMES
 from audioreason.runs import Prediction, score_prediction
+from audioreason.runs.rendering import render_for
 from audioreason.soundcheck import SUBCATEGORIES, families, generate_cells, keep_items, make_item
 from audioreason.train.data import Example, write_examples
 from audioreason.train.loop import train

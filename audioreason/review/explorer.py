@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from audioreason.review.annotations import Annotations
-from audioreason.runs import Catalog, Filter, Page, records
+from audioreason.runs import Catalog, Filter, Page, load_record, records
 from audioreason.runs.filtering import AGREEMENT
 from audioreason.stats import cohen_kappa, wilson
 
@@ -290,11 +290,13 @@ def biases(
 def agreement(
     catalog: Catalog, run_id: str, split: str | None = None, without: frozenset[str] = _NONE
 ) -> list[Agreement]:
-    """Every other run that answered some of the same items, those with most items in common first.
+    """The newest other runs that answered some of the same items, those with most items in common first.
 
     Raises:
         RunError: if the run is unknown or cannot be read.
     """
+    arguments = _arguments(catalog, run_id, split, without)
+    catalog.load_newest(load_record(catalog.workspace, run_id).dataset.name)
     rows = catalog.query(
         f"""
         WITH mine AS (
@@ -309,7 +311,7 @@ def agreement(
         WHERE p.run_no <> $run AND p.sample = 0 AND p.choice IS NOT NULL
         GROUP BY ALL ORDER BY ALL
         """,  # noqa: S608
-        _arguments(catalog, run_id, split, without),
+        arguments,
     )
     cells: dict[str, list[tuple[int, int, bool, int]]] = {}
     for row in records(rows):

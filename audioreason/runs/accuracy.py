@@ -7,11 +7,14 @@ without a gold choice leave the denominator and are counted. Knows nothing about
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audioreason.errors import RunError
+from audioreason.items.facts import column_of
+from audioreason.runs.snapshot import read_items
 from audioreason.stats import wilson
 
 if TYPE_CHECKING:
@@ -34,27 +37,24 @@ COLUMNS: Mapping[str, str] = {
     "gold": "i.gold",
 }
 _WHOLE = (None, "full")
+_RENAMED = ("family", "difficulty")  # columns of ours whose name tables use for other things too
 
 _LEADERBOARD = """
-WITH totals AS (
-    SELECT s.run_no, count(*) AS recorded, count(*) FILTER (s.answered > 0) AS answered,
-           count(*) FILTER (s.answered = 0) AS errors, count(s.strict) AS rated,
-           sum(s.strict) AS strict_sum, sum(s.official) AS official_sum,
-           avg(s.prompt_tokens) AS prompt_tokens, avg(s.completion_tokens) AS completion_tokens,
-           avg(s.seconds) AS seconds
-    FROM item_scores s JOIN items i USING (run_no, item_no)
-    WHERE $split IS NULL OR i.part = $split GROUP BY s.run_no),
-sizes AS (
-    SELECT run_no, count(*) AS items FROM items
-    WHERE $split IS NULL OR part = $split GROUP BY run_no)
+WITH t AS (
+    SELECT run_no, sum(items) AS items, sum(recorded) AS recorded, sum(answered) AS answered,
+           sum(errors) AS errors, sum(rated) AS rated, sum(strict) AS strict, sum(official) AS official,
+           sum(prompt_tokens) / nullif(sum(with_prompt_tokens), 0) AS prompt_tokens,
+           sum(completion_tokens) / nullif(sum(with_completion_tokens), 0) AS completion_tokens,
+           sum(seconds) / nullif(sum(with_seconds), 0) AS seconds
+    FROM totals WHERE $split IS NULL OR part = $split GROUP BY run_no)
 SELECT r.run_id, r.created, r.kind, r.status, r.dataset, r.dataset_hash, r.dataset_size, r.split, r.prompt,
        r.prompt_version, r.model, r.endpoint, r.samples, r.temperature, r.seed, r.ablation, r.scorer,
-       coalesce(z.items, 0)::INTEGER AS n, coalesce(t.recorded, 0)::INTEGER AS recorded,
+       coalesce(t.items, 0)::INTEGER AS n, coalesce(t.recorded, 0)::INTEGER AS recorded,
        coalesce(t.answered, 0)::INTEGER AS answered, coalesce(t.errors, 0)::INTEGER AS errors,
-       coalesce(t.rated, 0)::INTEGER AS rated, t.strict_sum / nullif(t.rated, 0) AS strict,
-       t.official_sum / nullif(t.rated, 0) AS official,
+       coalesce(t.rated, 0)::INTEGER AS rated, t.strict / nullif(t.rated, 0) AS strict,
+       t.official / nullif(t.rated, 0) AS official,
        t.prompt_tokens, t.completion_tokens, t.seconds
-FROM runs r LEFT JOIN totals t USING (run_no) LEFT JOIN sizes z USING (run_no)
+FROM runs r LEFT JOIN t USING (run_no)
 ORDER BY r.created DESC, r.run_id DESC
 """
 
@@ -92,30 +92,30 @@ def accuracy_by(
     split: str | None = None,
     without: frozenset[str] = frozenset(),
 ) -> pd.DataFrame:
-    """Accuracy of runs by a column of their items, `without` some items.
+    """Accuracy of runs by a column of their items, one of `COLUMNS` or any that their tables had, `without`
+    some items.
 
     Returns:
         One row per run and group: run_id, group, n (rated items), strict, official (fractions), their
         Wilson intervals (strict_low, strict_high, official_low, official_high), errors (items unanswered).
 
     Raises:
-        RunError: if a run is unknown, or the column is not one of `COLUMNS`.
+        RunError: if a run is unknown, or its items have no such column; the message names those they have.
     """
+    numbers = catalog.run_numbers(runs)
+    group = _group(catalog, numbers, column)
     frame = catalog.query(
         f"""
-        SELECT r.run_id, {group_sql(column)} AS "group", count(s.strict)::INTEGER AS n,
+        SELECT r.run_id, {group.sql} AS "group", count(s.strict)::INTEGER AS n,
                avg(s.strict) AS strict, avg(s.official) AS official,
                count(*) FILTER (s.answered = 0)::INTEGER AS errors
-        FROM runs r JOIN item_scores s USING (run_no) JOIN items i USING (run_no, item_no)
+        FROM runs r JOIN item_scores s USING (run_no) JOIN items i USING (run_no, item_no) {group.join}
         WHERE r.run_no IN (SELECT unnest($runs)) AND ($split IS NULL OR i.part = $split)
           AND i.item_id NOT IN (SELECT unnest($without::VARCHAR[]))
         GROUP BY ALL ORDER BY ALL
-        """,  # noqa: S608 - the column is one of ours
-        {
-            "runs": catalog.run_numbers(runs),
-            "split": None if split in _WHOLE else split,
-            "without": sorted(without),
-        },
+        """,  # noqa: S608 - our own SQL
+        {"runs": numbers, "split": None if split in _WHOLE else split, "without": sorted(without)}
+        | group.arguments,
     )
     return _with_intervals(frame, "n")
 
@@ -130,22 +130,39 @@ def outcomes_by(
     """How many predictions of each outcome each group has, `without` some items: run_id, group, outcome, n.
 
     Raises:
-        RunError: if a run is unknown, or the column is not one of `COLUMNS`.
+        RunError: as `accuracy_by`.
     """
-    numbers = ", ".join(map(str, catalog.run_numbers(runs))) or "NULL"
+    run_numbers = catalog.run_numbers(runs)
+    group = _group(catalog, run_numbers, column)
+    numbers = ", ".join(map(str, run_numbers)) or "NULL"
     # counted per item first: the join to items then meets thousands of rows instead of a million
     return catalog.query(
         f"""
         WITH p AS (
             SELECT run_no, item_no, outcome, count(*) AS n FROM predictions
             WHERE run_no IN ({numbers}) GROUP BY ALL)
-        SELECT r.run_id, {group_sql(column)} AS "group", p.outcome, sum(p.n)::INTEGER AS n
-        FROM p JOIN runs r USING (run_no) JOIN items i USING (run_no, item_no)
+        SELECT r.run_id, {group.sql} AS "group", p.outcome, sum(p.n)::INTEGER AS n
+        FROM p JOIN runs r USING (run_no) JOIN items i USING (run_no, item_no) {group.join}
         WHERE ($split IS NULL OR i.part = $split) AND i.item_id NOT IN (SELECT unnest($without::VARCHAR[]))
         GROUP BY ALL ORDER BY ALL
-        """,  # noqa: S608 - our own column and numbers
-        {"split": None if split in _WHOLE else split, "without": sorted(without)},
+        """,  # noqa: S608 - our own SQL and numbers
+        {"split": None if split in _WHOLE else split, "without": sorted(without)} | group.arguments,
     )
+
+
+def items_in_group(catalog: Catalog, run: str, column: str, group: str) -> tuple[str, ...]:
+    """Ids of a run's items that are in one group of a column, as `accuracy_by` names it.
+
+    Raises:
+        RunError: as `accuracy_by`.
+    """
+    numbers = catalog.run_numbers(run)
+    by = _group(catalog, numbers, column)
+    frame = catalog.query(
+        f"SELECT i.item_id FROM items i {by.join} WHERE i.run_no = $run AND {by.sql} = $group",  # noqa: S608
+        {"run": numbers[0], "group": group} | by.arguments,
+    )
+    return tuple(map(str, frame["item_id"]))
 
 
 def paired(catalog: Catalog, a: str, b: str, split: str | None = None) -> Paired:
@@ -200,6 +217,70 @@ def _with_intervals(frame: pd.DataFrame, count: str) -> pd.DataFrame:
         frame[f"{score}_low"] = [low for low, _ in bounds]
         frame[f"{score}_high"] = [high for _, high in bounds]
     return frame
+
+
+@dataclass(frozen=True)
+class _Group:
+    """How items are grouped: an expression, what is joined for it, and their arguments."""
+
+    sql: str
+    join: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _group(catalog: Catalog, numbers: Sequence[int], column: str) -> _Group:
+    """How the items of some runs are grouped by a column.
+
+    Raises:
+        RunError: if the items have no such column; the message names those they have.
+    """
+    plain = _Group(group_sql(column)) if column in COLUMNS else None
+    if plain is not None and (column not in _RENAMED or _is_filled(catalog, numbers, column)):
+        return plain
+    values = _item_values(catalog, numbers, column)
+    if plain is not None and not any(values.values()):
+        return plain
+    return _Group(
+        "coalesce(v.value, 'none')",
+        """LEFT JOIN (SELECT unnest($value_runs::INTEGER[]) AS run_no,
+                             unnest($value_items::VARCHAR[]) AS item_id,
+                             unnest($value_texts::VARCHAR[]) AS value) v
+           ON v.run_no = i.run_no AND v.item_id = i.item_id""",
+        {
+            "value_runs": [number for number, _ in values],
+            "value_items": [item_id for _, item_id in values],
+            "value_texts": list(values.values()),
+        },
+    )
+
+
+def _item_values(catalog: Catalog, runs: Sequence[int], column: str) -> dict[tuple[int, str], str | None]:
+    """A column's value by (run number, item id), from the items as the runs keep them.
+
+    Raises:
+        RunError: if no item has the column and it is none of `COLUMNS`; the message names those there are.
+    """
+    found: dict[tuple[int, str], str | None] = {}
+    names: dict[str, None] = {}
+    places = catalog.query(
+        "SELECT run_no, folder FROM runs WHERE run_no IN (SELECT unnest($runs))", {"runs": runs}
+    )
+    for number, folder in zip(places["run_no"], places["folder"], strict=True):
+        for item in read_items(Path(folder)):
+            found[int(number), item.id] = column_of(item, column)
+            names |= dict.fromkeys(name.removeprefix("given_") for name in item.model_extra or {})
+    if column not in COLUMNS and not any(value is not None for value in found.values()):
+        own = [name for name in names if name not in COLUMNS]
+        also = f"; its data also have {', '.join(own[:20])}" if own else ""
+        raise RunError(
+            f"Predictions cannot be grouped by {column!r}.", f"Choose one of {', '.join(COLUMNS)}{also}."
+        )
+    return found
+
+
+def _is_filled(catalog: Catalog, numbers: Sequence[int], column: str) -> bool:
+    query = f"SELECT count({COLUMNS[column]}) AS n FROM items i WHERE run_no IN (SELECT unnest($runs))"  # noqa: S608
+    return int(catalog.query(query, {"runs": numbers})["n"].iloc[0]) > 0
 
 
 def group_sql(column: str) -> str:

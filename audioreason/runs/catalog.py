@@ -20,12 +20,16 @@ from audioreason.runs.accuracy import Paired
 from audioreason.runs.filtering import Filter
 from audioreason.runs.listing import Detail, Page
 from audioreason.runs.loading import Loader
+from audioreason.runs.record import unknown_run
 from audioreason.workspace import Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _LOOK_SECONDS = 0.25  # queries closer together than this share one look at the disk
+_LOOKS_APART = 4  # times as long as a look takes, where it takes long: there are many runs
+_LONGEST_APART = 2.0  # seconds
+_NEWEST = 200  # runs of a dataset that an item is followed through
 
 
 class Catalog:
@@ -42,6 +46,7 @@ class Catalog:
         self._loader = Loader(workspace)
         self._lock = threading.Lock()
         self._looked = float("-inf")
+        self._apart = _LOOK_SECONDS
 
     def refresh(self) -> None:
         """Look at the disk now; without this, queries look at most every quarter of a second."""
@@ -71,15 +76,33 @@ class Catalog:
             RunError: if one is unknown, or cannot be read.
         """
         wanted = [runs] if isinstance(runs, str) else list(runs)
-        self._look_if_due()
-        known = dict(self.cursor().execute("SELECT run_id, run_no FROM runs").fetchall())
+        self.load(wanted)
+        numbers = []
         for run_id in wanted:
-            problem = self._loader.problem(run_id)
-            if problem and (run_id not in known or not self._has_predictions(known[run_id])):
+            number, problem = self._loader.number(run_id), self._loader.problem(run_id)
+            if problem and (number is None or not self._has_predictions(number)):
                 raise RunError(problem)
-            if run_id not in known:
-                raise RunError(f"There is no run {run_id!r}.", "`audioreason runs` lists them.")
-        return [known[run_id] for run_id in wanted]
+            if number is None:
+                raise unknown_run(self.workspace, run_id)
+            numbers.append(number)
+        return numbers
+
+    def load(self, runs: Sequence[str] | None) -> None:
+        """Have the items and predictions of these runs, or of all, in the tables.
+
+        Questions about single runs do so by themselves (`run_numbers`); lists need only the table `runs`.
+        """
+        self._look_if_due()
+        with self._lock:
+            self._loader.load(self.cursor(), runs)
+
+    def load_newest(self, dataset: str) -> None:
+        """The same for the newest 200 runs of a dataset: what others made of an item is asked of these."""
+        found = self.query(
+            "SELECT run_id FROM runs WHERE dataset = $dataset ORDER BY created DESC LIMIT $newest",
+            {"dataset": dataset, "newest": _NEWEST},
+        )
+        self.load(list(found["run_id"]))
 
     def runs(self, split: str | None = None) -> pd.DataFrame:
         """The leaderboard: one row per run, newest first, over all of its items or those of one `split`.
@@ -140,7 +163,7 @@ class Catalog:
         return listing.item_predictions(self, run_id, item_id)
 
     def item_in_runs(self, dataset: str, item_id: str) -> pd.DataFrame:
-        """What every run made of one item; see `listing.item_in_runs`."""
+        """What the newest runs made of one item; see `listing.item_in_runs`."""
         return listing.item_in_runs(self, dataset, item_id)
 
     def playground(
@@ -158,25 +181,33 @@ class Catalog:
         return found.fetchone() is not None
 
     def _look_if_due(self) -> None:
-        if time.monotonic() - self._looked < _LOOK_SECONDS:
+        if time.monotonic() - self._looked < self._apart:
             return
         if self._looked > float("-inf") and self._lock.locked():
             return  # another thread is looking; what was there a moment ago will do
         with self._lock:
-            if time.monotonic() - self._looked >= _LOOK_SECONDS:
+            if time.monotonic() - self._looked >= self._apart:
                 self._look()
 
     def _look(self) -> None:
+        began = time.monotonic()
         self._loader.refresh(self.cursor(), self._budget)
         self._looked = time.monotonic()
+        self._apart = max(_LOOK_SECONDS, min(_LOOKS_APART * (self._looked - began), _LONGEST_APART))
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a result as plain Python values, for JSON: what is missing is None, never NaN."""
-    return [
-        {str(name): _plain(value) for name, value in zip(frame.columns, row, strict=True)}
-        for row in frame.itertuples(index=False, name=None)
-    ]
+    names = [str(name) for name in frame.columns]
+    columns = [_plain_column(frame.iloc[:, place]) for place in range(len(names))]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _plain_column(column: pd.Series) -> list[Any]:
+    values = column.tolist()
+    if column.dtype == object or column.hasnans:
+        values = list(map(_plain, values))
+    return values
 
 
 def _plain(value: Any) -> Any:

@@ -1,22 +1,37 @@
 """What is derived from stored answers: `derived/scores@VERSION.parquet`, rebuilt at will, never by inference.
 
-VERSION is the scorer's. Knows how a stored prediction meets `answers.score`; knows nothing about queries.
+VERSION is the scorer's. The file carries as a note what a list of runs shows of it (`storage.Seal`). Knows
+how a stored prediction meets `answers.score`; knows nothing about queries.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import duckdb
+import orjson
 import pyarrow as pa
 
 from audioreason.answers import SCORER_VERSION, RawResponse, score
-from audioreason.errors import RunError
+from audioreason.errors import RunError, WorkspaceError
 from audioreason.items import Item
-from audioreason.runs.record import Prediction, RunRecord, load_record, run_folder
+from audioreason.runs.record import Prediction, RunRecord, load_record, read_record, run_folder
 from audioreason.runs.snapshot import read_items
-from audioreason.runs.storage import flat, merged_predictions, read_parquet, write_rows
+from audioreason.runs.storage import (
+    Stamp,
+    file_stamp,
+    flat,
+    merged_predictions,
+    read_parquet,
+    verify,
+    write_rows,
+)
+from audioreason.runs.tables import TOTALS, totals_of
 from audioreason.workspace import Workspace
 
 _ANSWER_CHARACTERS = 500  # of the text that was resolved; the whole text is in the prediction
@@ -112,11 +127,45 @@ def score_run(workspace: Workspace, run_id: str, force: bool = False) -> Path:
                 f"The run {run_id} is not finished, so its scores cannot be kept yet.",
                 f"Resume it with: audioreason eval --run-id {run_id} --resume",
             )
-        write_rows(target, SCORES, map(flat, _score_stored(folder, record)))
+        write_rows(target, SCORES, map(flat, _score_stored(folder, record)), partial(_totals, folder))
         if _identity(finished) == before:
             break
         target.unlink(missing_ok=True)  # the run was finished again while we read the old predictions
     return target
+
+
+def score_elsewhere(folder: Path, target: Path) -> None:
+    """Write the scores of a finished run outside its folder, where that cannot be written.
+
+    Raises:
+        RunError: if the run cannot be read.
+        WorkspaceError: if `target` cannot be written either.
+    """
+    record = read_record(folder)
+    write_rows(target, SCORES, map(flat, _score_stored(folder, record)), partial(_totals, folder))
+
+
+def _totals(folder: Path, scores: Path) -> bytes:
+    try:
+        return orjson.dumps({"totals": totals_of(folder, scores)})
+    except duckdb.Error:  # whoever reads the files says what is wrong
+        return b""
+
+
+def read_totals(scores: str | Path, stamp: Stamp | None = None) -> list[list[Any]]:
+    """A scored run's totals (the columns of `tables.TOTALS` without the run's number), [] if none were kept.
+
+    `stamp` is the `file_stamp` of the scores, if that is known.
+
+    Raises:
+        RunError: if the file of scores has changed since it was written.
+    """
+    seal = verify(scores, stamp)
+    try:
+        totals = orjson.loads(seal.note)["totals"] if seal else []
+        return list(totals) if all(len(row) == len(TOTALS) - 1 for row in totals) else []
+    except (ValueError, KeyError, TypeError):
+        return []
 
 
 def scored(workspace: Workspace, run_id: str) -> Iterator[Scored]:
@@ -128,11 +177,14 @@ def scored(workspace: Workspace, run_id: str) -> Iterator[Scored]:
     record = load_record(workspace, run_id)
     folder = run_folder(workspace, run_id)
     live = folder / "predictions.jsonl"
+    kept = None
     if (folder / "predictions.parquet").exists() and not live.exists():
-        for row in read_parquet(score_run(workspace, run_id), _FIELDS):
-            yield Scored(**row)
-    else:
+        with suppress(WorkspaceError):  # a disk that is full or read-only: the scores are not kept
+            kept = score_run(workspace, run_id)
+    if kept is None:
         yield from _score_stored(folder, record)
+    else:
+        yield from (Scored(**row) for row in read_parquet(kept, _FIELDS))
 
 
 def _score_stored(folder: Path, record: RunRecord) -> Iterator[Scored]:
@@ -147,9 +199,8 @@ def _score_stored(folder: Path, record: RunRecord) -> Iterator[Scored]:
         yield score_prediction(prediction, items[prediction.item_id], record.expected_sections)
 
 
-def _identity(path: Path) -> tuple[int, int, int] | None:
+def _identity(path: Path) -> tuple[int, ...] | None:
     try:
-        status = path.stat()
+        return file_stamp(path)
     except FileNotFoundError:
         return None
-    return status.st_ino, status.st_mtime_ns, status.st_size

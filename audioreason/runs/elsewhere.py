@@ -20,11 +20,12 @@ import pyarrow as pa
 
 from audioreason.errors import RunError
 from audioreason.items import Dataset, Item
+from audioreason.json_text import read_json
 from audioreason.runs.derive import Scored
 from audioreason.runs.record import EndpointRef, Prediction, RunRecord
 
-_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _ZSTANDARD = 93  # a zip entry's compression, which Python's zipfile knows from 3.14 on
+_LONGEST_LINE = 64 << 20  # bytes
 _LARGEST = 1 << 30  # bytes of one unpacked entry
 _STOPS = {"max_tokens": "length", "model_length": "length"}  # Inspect's word -> the chat API's
 _LETTERED = re.compile(r"^\s*\(?([A-Z])[.):]\s*(.*?)\s*$", re.MULTILINE)
@@ -66,12 +67,14 @@ def read_log(file: Path, dataset: Dataset) -> Log | None:
         RunError: if it is one, but cannot be understood.
     """
     with _opened(file), file.open("rb") as opened:
-        head = opened.read(4096)
+        head = opened.read(4096).removeprefix(b"\xef\xbb\xbf")
+        opened.seek(0)
+        # a thinking model's samples are long: the keys may come after the first few pages
+        first = opened.readline(_LONGEST_LINE) if head.lstrip().startswith(b"{") else b""
     if head.startswith(b"PK\x03\x04"):
         return _inspect(file, *_entries(file), dataset)
     if head.lstrip().startswith(b"{"):
-        first = head.split(b"\n", 1)[0]
-        if b'"filtered_resps"' in first and b'"doc_id"' in first:
+        if b'"doc_id"' in first and (b'"filtered_resps"' in first or b'"resps"' in first):
             return _lmms(file, dataset)
         if b'"version"' in head and b'"eval"' in head:
             value = _loads(file, file.read_bytes())
@@ -171,7 +174,7 @@ def _sample(record: RunRecord, item: Item, prediction: Prediction, score: Scored
         "epoch": prediction.sample + 1,
         "input": item.question,
         "choices": list(item.choices),
-        "target": item.answer if item.gold is None else _LETTERS[item.gold],
+        "target": item.answer if item.gold is None else _letter(item.gold),
         "messages": [{"role": "user", "content": item.question}, message],
         "output": {
             "model": model,
@@ -196,12 +199,17 @@ def _sample(record: RunRecord, item: Item, prediction: Prediction, score: Scored
     if prediction.error is not None:
         error = {"message": prediction.error, "traceback": "", "traceback_ansi": ""}
         return {**sample, "error": error}
-    letter = "" if score.choice is None else _LETTERS[score.choice]
+    letter = "" if score.choice is None else _letter(score.choice)
     sample["scores"] = {
         name: {"value": "C" if getattr(score, name) else "I", "answer": letter, "explanation": score.answer}
         for name in _SCORES
     }
     return sample
+
+
+def _letter(index: int) -> str:
+    """Inspect's name of a choice: A to Z, then 1, 2 ..."""
+    return chr(ord("A") + index) if index < 26 else str(index - 25)
 
 
 # ---- Inspect, read ----------------------------------------------------------------------------------------
@@ -289,7 +297,7 @@ def _entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
 
 def _lmms(file: Path, dataset: Dataset) -> Log:
     told = []
-    for number, line in enumerate(file.read_bytes().splitlines(), 1):
+    for number, line in enumerate(file.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         if not line.strip():
             continue
         where = f"{file}, line {number},"
@@ -354,9 +362,9 @@ def _opened(file: Path) -> Iterator[None]:
 
 def _loads(where: object, raw: bytes) -> Any:
     try:
-        value = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise RunError(f"{where} is not JSON ({error.msg}).", "Nothing was imported; correct it.") from error
+        value = read_json(raw.removeprefix(b"\xef\xbb\xbf"))
+    except ValueError as error:
+        raise RunError(f"{where} is not JSON ({error}).", "Nothing was imported; correct it.") from error
     if not isinstance(value, dict):
         raise RunError(f"{where} is not an object.", "Nothing was imported; correct it.")
     return value

@@ -81,6 +81,8 @@ def conditions(catalog: Catalog, where: Filter) -> tuple[list[str], dict[str, An
             arguments[name] = value
 
     numbers = catalog.run_numbers(where.runs) if where.runs else None
+    if numbers is None:
+        catalog.load(None)
     if numbers is not None:
         clauses.append(f"p.run_no IN ({', '.join(map(str, numbers))})")
     among(clauses, "p.outcome", "outcome", where.outcome)

@@ -141,13 +141,14 @@ def item_predictions(catalog: Catalog, run_id: str, item_id: str) -> list[dict[s
 
 
 def item_in_runs(catalog: Catalog, dataset: str, item_id: str) -> pd.DataFrame:
-    """What every run made of one item, newest run first.
+    """What the newest runs of a dataset made of one item, newest run first.
 
     Returns:
         One row per run of the dataset that has it: run_id, kind, prompt, prompt_version, model, samples,
         answered, strict and official (means over samples), choice and outcome of the first sample,
         same_question (False if the item has changed since the newest run).
     """
+    catalog.load_newest(dataset)
     return catalog.query(
         """
         SELECT r.run_id, r.created, r.kind, r.prompt, r.prompt_version, r.model, s.samples, s.answered,

@@ -19,8 +19,9 @@ from audioreason.inference.hub import GenerationHub, GenerationSpec, Snapshot, S
 from audioreason.inference.messages import build_messages
 from audioreason.items import Dataset, Item
 from audioreason.items.own import delete_own_item
-from audioreason.prompts import Prompt, Rendered, render
+from audioreason.prompts import Prompt
 from audioreason.runs.record import PromptRef, dataset_ref, endpoint_ref, prompt_ref
+from audioreason.runs.rendering import render_for
 from audioreason.runs.scratch import Generation, append_generation, delete_generations, generations_at
 from audioreason.workspace import Workspace
 
@@ -87,24 +88,13 @@ class Play:
         )
 
 
-def render_item(prompt: Prompt, item: Item) -> Rendered:
-    """Exactly the text that is sent for an item.
-
-    Raises:
-        PromptError: if the prompt cannot be filled in for it.
-    """
-    return render(
-        prompt, question=item.question, choices=item.choices, language=item.language, modality=item.modality
-    )
-
-
 def start(workspace: Workspace, hub: GenerationHub, ask: Ask) -> str:
     """Begin a generation and return its id; it is kept in `scratch/` however it ends.
 
     Raises:
         PromptError: if the prompt cannot be filled in for the item.
     """
-    rendered = render_item(ask.prompt, ask.item)
+    rendered = render_for(ask.prompt, ask.item)
     item = ask.item.model_copy(update={"ablation": ask.ablation}) if ask.ablation else ask.item
     recipe = {
         "dataset": dataset_ref(ask.dataset) if ask.dataset else None,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import os
 import platform
 import re
 import secrets
@@ -23,7 +24,7 @@ from audioreason import __version__
 from audioreason.errors import RunError
 from audioreason.inference.endpoint import Endpoint, Sampling
 from audioreason.items import Dataset
-from audioreason.prompts import Prompt
+from audioreason.prompts import Prompt, revealed
 from audioreason.workspace import FileLock, Workspace, lab_root
 
 Kind = Literal["eval", "playground", "import", "candidates"]
@@ -67,6 +68,7 @@ class PromptRef(BaseModel):
     system: str
     user: str
     sections: tuple[str, ...] = ()
+    reveals: tuple[str, ...] = ()  # what it tells the model about the benchmark: category, subcategory
 
 
 class EndpointRef(BaseModel):
@@ -78,6 +80,7 @@ class EndpointRef(BaseModel):
     base_url: str
     model: str
     transport: str
+    refused_fields: tuple[str, ...] = ()  # optional request fields that the server does not take: seed
 
 
 class RunRecord(BaseModel):
@@ -163,13 +166,18 @@ def prompt_ref(prompt: Prompt) -> PromptRef:
         system=prompt.system,
         user=prompt.user,
         sections=prompt.sections,
+        reveals=revealed(prompt),
     )
 
 
 def endpoint_ref(endpoint: Endpoint) -> EndpointRef:
     """What a record keeps of an endpoint: never a key, nor the name of its variable."""
     return EndpointRef(
-        name=endpoint.name, base_url=endpoint.base_url, model=endpoint.model, transport=endpoint.transport
+        name=endpoint.name,
+        base_url=endpoint.base_url,
+        model=endpoint.model,
+        transport=endpoint.transport,
+        refused_fields=endpoint.refused_fields,
     )
 
 
@@ -204,10 +212,20 @@ def run_folder(workspace: Workspace, run_id: str) -> Path:
 
 def run_folders(workspace: Workspace) -> Iterator[tuple[str, Path]]:
     """Id and folder of everything in `runs/` that looks like a run."""
-    if workspace.runs.is_dir():
-        for folder in sorted(workspace.runs.glob(f"{_FOLDER}*")):
-            if folder.is_dir():
-                yield folder.name.removeprefix(_FOLDER), folder
+    yield from folders_of_runs(workspace.runs)
+
+
+def folders_of_runs(parent: Path) -> Iterator[tuple[str, Path]]:
+    """Id and folder of everything in `parent` that looks like a run, sorted by id."""
+    try:
+        with os.scandir(parent) as entries:
+            names = sorted(
+                entry.name for entry in entries if entry.name.startswith(_FOLDER) and entry.is_dir()
+            )
+    except FileNotFoundError:
+        return
+    for name in names:
+        yield name.removeprefix(_FOLDER), parent / name
 
 
 def run_status(folder: Path) -> Status:
@@ -254,10 +272,19 @@ def load_record(workspace: Workspace, run_id: str) -> RunRecord:
     """
     folder = run_folder(workspace, run_id)
     if not folder.is_dir():
-        known = [name for name, _ in run_folders(workspace)]
-        nearest = f"The newest are {', '.join(known[-3:])}." if known else "There are no runs yet."
-        raise RunError(f"There is no run {run_id!r} in {workspace.runs}.", nearest)
+        raise unknown_run(workspace, run_id)
     return read_record(folder)
+
+
+def unknown_run(workspace: Workspace, run_id: str) -> RunError:
+    """What to say of a run that is not there."""
+    if (workspace.archive / f"{_FOLDER}{run_id}").is_dir():
+        return RunError(
+            f"The run {run_id} is archived.", f"Restore it with: audioreason runs restore {run_id}"
+        )
+    known = [name for name, _ in run_folders(workspace)]
+    nearest = f"The newest are {', '.join(known[-3:])}." if known else "There are no runs yet."
+    return RunError(f"There is no run {run_id!r} in {workspace.runs}.", f"{nearest} See: audioreason runs")
 
 
 def recipe_differences(stored: RunRecord, wanted: RunRecord) -> list[str]:

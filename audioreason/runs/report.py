@@ -43,6 +43,7 @@ def score_report(workspace: Workspace, run_id: str, split: str | None = None) ->
         no accuracy); `strict` and `official` with `correct` (a sum of per-item means if there are several
         samples), `accuracy` over answered items with Wilson's interval `ci95`, and `accuracy_all` over all;
         `by` group the same as fractions of the `n` answered there; `outcomes` of all predictions;
+        `reveals`: what the prompt told the model about the benchmark (category, subcategory);
         `disagreements`: ids where strict and official differ.
 
     Raises:
@@ -83,6 +84,7 @@ def score_report(workspace: Workspace, run_id: str, split: str | None = None) ->
         "strict": _accuracy(rated, len(items) - unrated, lambda score: score.strict),
         "official": _accuracy(rated, len(items) - unrated, lambda score: score.official),
         "by": {heading: _by_group(rated, heading) for heading in GROUPS},
+        "reveals": list(record.prompt.reveals) if record.prompt else [],
         "outcomes": dict(Counter(row.outcome for rows in samples.values() for row in rows).most_common()),
         "disagreements": [
             item_id

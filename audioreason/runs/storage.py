@@ -3,28 +3,38 @@
     predictions.jsonl     one JSON object a line, append-only; the last line may be torn
     predictions.parquet   every (item, sample) once, in the order of the items
 
+Every Parquet file that the lab writes carries a seal: the checksum of all its bytes, and a note if there is
+one, between its last page and its footer, where Parquet allows anything and readers look at nothing.
+
 Both may be there: a finished run whose errors are being retried, or a crash between two steps of
 finishing. What the JSONL says then comes later and supersedes (`supersedes`). Knows nothing about scores.
 """
 
 from __future__ import annotations
 
-import errno
+import functools
+import hashlib
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from audioreason.errors import RunError, WorkspaceError
+from audioreason.errors import RunError
 from audioreason.runs.record import Prediction
+from audioreason.workspace import disk_error
 
 Key = tuple[str, int]
+Stamp = tuple[int, int, int, int]
+
+_SEAL = b"audioreason sha256"
+_DIGEST = 32  # bytes of a checksum
+_BLOCK = 1 << 20
 
 # Rows per group: a page of 50 scattered rows reads 50 groups, so they are small (DuckDB reads whole groups);
 # 4,096 is two of DuckDB's vectors, and scanning a small column over 250 groups still costs milliseconds.
@@ -151,8 +161,9 @@ def read_parquet(path: Path, columns: Iterable[str] | None = None) -> Iterator[d
     """The rows of a Parquet file, one at a time, without holding them all; without columns it does not have.
 
     Raises:
-        RunError: if the file is not whole.
+        RunError: if the file is not whole, or has changed since its checksum was written.
     """
+    verify(path)
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(ROW_GROUP, columns=list(columns) if columns else None):
@@ -163,6 +174,85 @@ def read_parquet(path: Path, columns: Iterable[str] | None = None) -> Iterator[d
             f"{path} cannot be read ({why}).",
             "Restore the file from a copy, or delete the run's folder.",
         ) from error
+
+
+class Seal(NamedTuple):
+    """What a Parquet file says of itself: its note, and whether it is the file that was written."""
+
+    note: bytes
+    intact: bool
+
+
+def read_seal(path: str | Path, stamp: Stamp | None = None) -> Seal | None:
+    """The seal of a Parquet file; None if it has none, as those of earlier versions and other programs.
+
+    The file is read again only after it has changed; `stamp` is its `file_stamp`, if that is known.
+
+    Raises:
+        OSError: if the file cannot be read.
+    """
+    return _read_seal(str(path), stamp or file_stamp(path))
+
+
+def verify(path: str | Path, stamp: Stamp | None = None) -> Seal | None:
+    """The seal of a file, if it has one that can be read; see `read_seal`.
+
+    Raises:
+        RunError: if the file is not the one that was written.
+    """
+    try:
+        seal = read_seal(path, stamp)
+    except OSError:
+        return None  # whoever reads it says why
+    if seal is not None and not seal.intact:
+        raise RunError(
+            f"{path} has changed since it was written: its checksum is another.",
+            "Delete it: the lab makes it again from the answers."
+            if Path(path).parent.name == "derived"
+            else "Restore the file from a copy, or delete the run.",
+        )
+    return seal
+
+
+@functools.lru_cache(maxsize=4096)
+def _read_seal(path: str, stamp: Stamp) -> Seal | None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size = os.fstat(fd).st_size
+        start = max(0, size - _BLOCK)
+        end = memoryview(os.pread(fd, _BLOCK, start))  # for most files, all of it
+        footer = _footer(end)
+        head = footer - _DIGEST - len(_SEAL) - 8
+        if head < 0 or end[head : head + len(_SEAL)] != _SEAL:
+            return None
+        place = footer - _DIGEST
+        note = head - int.from_bytes(end[place - 8 : place], "little")
+        found = hashlib.sha256()
+        for offset in range(0, start, _BLOCK):
+            found.update(os.pread(fd, min(_BLOCK, start - offset), offset))
+        found.update(end[:place])
+        found.update(end[footer:])
+        intact = note >= 0 and found.digest() == end[place:footer]
+        return Seal(bytes(end[note:head]) if intact else b"", intact)
+    finally:
+        os.close(fd)
+
+
+def _footer(end: bytes | memoryview) -> int:
+    """Where the footer of a Parquet file begins in its last bytes; 0 if they are not those of one."""
+    if len(end) < 12 or end[-4:] != b"PAR1":
+        return 0
+    return max(0, len(end) - 8 - int.from_bytes(end[-8:-4], "little"))
+
+
+def file_stamp(path: str | Path) -> Stamp:
+    """Inode, times of change and size: equal stamps mean that nobody has written the file meanwhile.
+
+    Raises:
+        OSError: if there is no such file.
+    """
+    status = os.stat(path)  # noqa: PTH116 - ten thousand paths are made of text in no time
+    return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
 
 def stored_keys(folder: Path) -> dict[Key, bool]:
@@ -215,14 +305,21 @@ def write_predictions(path: Path, predictions: Iterable[Prediction]) -> int:
     return write_rows(path, PREDICTIONS, map(flat, predictions))
 
 
-def write_rows(path: Path, schema: pa.Schema, rows: Iterable[dict[str, Any]]) -> int:
+def write_rows(
+    path: Path,
+    schema: pa.Schema,
+    rows: Iterable[dict[str, Any]],
+    note: Callable[[Path], bytes] | None = None,
+) -> int:
     """Write rows as a Parquet file that appears whole or not at all; returns their number.
+
+    `note` makes a note that the file carries (`read_seal`) from the file as it will be without it.
 
     Raises:
         WorkspaceError: if the disk is full or the folder is not writable.
     """
     count = 0
-    with _parquet_target(path, schema) as write:
+    with _parquet_target(path, schema, note) as write:
         batch: list[dict[str, Any]] = []
         for row in rows:
             batch.append(row)
@@ -237,27 +334,47 @@ def write_rows(path: Path, schema: pa.Schema, rows: Iterable[dict[str, Any]]) ->
 
 
 @contextmanager
-def _parquet_target(path: Path, schema: pa.Schema) -> Iterator[Callable[[list[dict[str, Any]]], None]]:
-    """A function that appends a batch of rows; at the end the file is synced and takes its name."""
+def _parquet_target(
+    path: Path, schema: pa.Schema, note: Callable[[Path], bytes] | None
+) -> Iterator[Callable[[list[dict[str, Any]]], None]]:
+    """A function that appends a batch of rows; at the end the file is sealed, synced and takes its name."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with temporary.open("w+b") as file:
             with pq.ParquetWriter(file, schema, compression="zstd") as writer:
                 yield lambda rows: writer.write_table(pa.Table.from_pylist(rows, schema), ROW_GROUP)
+            file.flush()
+            _seal(file, note(temporary) if note else b"")
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise _disk_error(path, error) from error
+        raise disk_error(path, error) from error
     finally:
         with suppress(OSError):  # a folder that cannot be written: what went wrong there is raised already
             temporary.unlink(missing_ok=True)
 
 
+def _seal(file: BinaryIO, note: bytes) -> None:
+    """Put note, checksum and footer where the footer was; the checksum is of all other bytes."""
+    file.seek(-8, os.SEEK_END)
+    footer = file.tell() - int.from_bytes(file.read(4), "little")
+    head = note + _SEAL + len(note).to_bytes(8, "little")
+    found = hashlib.sha256()
+    file.seek(0)
+    for offset in range(0, footer, _BLOCK):
+        found.update(file.read(min(_BLOCK, footer - offset)))
+    end = file.read()
+    found.update(head)
+    found.update(end)
+    file.seek(footer)
+    file.write(head + found.digest() + end)
+
+
 def remove_unfinished(folder: Path) -> None:
     """Delete what a writer that died left half-written; only the holder of the run's lock may."""
-    for temporary in folder.glob(".predictions.parquet.*.tmp"):
+    for temporary in folder.glob(".*.tmp"):
         temporary.unlink(missing_ok=True)
 
 
@@ -268,15 +385,6 @@ def _read_again(file: BinaryIO, offset: int) -> Prediction:
             f"{file.name} changed while it was being read.", "Only one process may write a run; try again."
         )
     return prediction
-
-
-def _disk_error(path: Path, error: OSError) -> WorkspaceError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return WorkspaceError(
-            f"The disk that holds {path} is full.",
-            "Free some space and resume; what was written before is intact.",
-        )
-    return WorkspaceError(f"{path} could not be written ({error.strerror or error}).")
 
 
 def first_line(error: BaseException) -> str:

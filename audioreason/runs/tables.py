@@ -1,7 +1,9 @@
 """The catalog's tables: what queries group, filter and sort by, in memory. Answers themselves stay on disk.
 
-One row a run, an item of a run, a prediction, and an item's mean scores; `place` says where a prediction's
-text is (a row number of predictions.parquet, or -1 minus a byte offset in predictions.jsonl).
+`runs` and `totals` (a run's counts and sums for each part of its items) hold every run. `items`,
+`predictions` and `item_scores` (an item's means over its samples) hold only the runs that a question has
+named; `place` says where a prediction's text is (a row number of predictions.parquet, or -1 minus a byte
+offset in predictions.jsonl).
 
 Knows how rows get in; knows nothing about which runs there are or when they change.
 """
@@ -9,13 +11,14 @@ Knows how rows get in; knows nothing about which runs there are or when they cha
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from audioreason.runs.record import RunRecord, Status
+from audioreason.runs.record import RunRecord
 
 _TABLES = """
 CREATE TABLE runs (
@@ -34,12 +37,28 @@ CREATE TABLE predictions (
 CREATE TABLE item_scores (
     run_no INTEGER, item_no INTEGER, samples INTEGER, answered INTEGER, strict DOUBLE, official DOUBLE,
     errors INTEGER, prompt_tokens DOUBLE, completion_tokens DOUBLE, seconds DOUBLE);
+CREATE TABLE totals (
+    run_no INTEGER, part VARCHAR, items INTEGER, recorded INTEGER, answered INTEGER, errors INTEGER,
+    rated INTEGER, strict DOUBLE, official DOUBLE, prompt_tokens DOUBLE, with_prompt_tokens INTEGER,
+    completion_tokens DOUBLE, with_completion_tokens INTEGER, seconds DOUBLE, with_seconds INTEGER);
 CREATE TABLE playground (
     id VARCHAR, file VARCHAR, place BIGINT, created VARCHAR, dataset VARCHAR, item_id VARCHAR, prompt VARCHAR,
     prompt_version VARCHAR, model VARCHAR, endpoint VARCHAR, error_kind VARCHAR, completion_tokens INTEGER,
     seconds DOUBLE);
 """
-_OF_RUNS = ("runs", "items", "predictions", "item_scores")
+LISTED = ("runs", "totals")
+ROWS = ("items", "predictions", "item_scores")
+
+_TYPES = {"INTEGER": pa.int32(), "BIGINT": pa.int64(), "DOUBLE": pa.float64(), "VARCHAR": pa.string()}
+
+
+def _schema(table: str) -> pa.Schema:
+    columns = _TABLES.split(f"CREATE TABLE {table} (")[1].split(")")[0].split(",")
+    return pa.schema([(name, _TYPES[kind]) for name, kind in map(str.split, columns)])
+
+
+RUNS = _schema("runs")
+TOTALS = _schema("totals")
 
 INCOMING = pa.schema(
     [
@@ -88,24 +107,18 @@ def connect() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def drop_run(cursor: duckdb.DuckDBPyConnection, run_no: int) -> None:
-    """Take a run out of every table."""
-    for table in _OF_RUNS:
-        cursor.execute(f"DELETE FROM {table} WHERE run_no = ?", [run_no])  # noqa: S608 - our own names
+def drop_runs(cursor: duckdb.DuckDBPyConnection, run_nos: Sequence[int], kept_in: Sequence[str] = ()) -> None:
+    """Take runs out of every table but those that they are `kept_in`."""
+    if run_nos:
+        for table in (*LISTED, *ROWS):
+            if table not in kept_in:
+                cursor.execute(f"DELETE FROM {table} WHERE {_among(run_nos)}")  # noqa: S608 - numbers
 
 
-def add_run(
-    cursor: duckdb.DuckDBPyConnection,
-    run_no: int,
-    folder: Path,
-    record: RunRecord,
-    status: Status,
-    scorer: str,
-) -> None:
-    """Add a run's own row; its items and predictions come separately."""
+def run_row(folder: Path, record: RunRecord, status: str, scorer: str) -> list[Any]:
+    """A run's own row of the table `runs`, without its number."""
     prompt, endpoint, sampling = record.prompt, record.endpoint, record.sampling
-    values: list[Any] = [
-        run_no,
+    return [
         record.run_id,
         str(folder),
         record.created.isoformat(timespec="seconds"),
@@ -126,7 +139,66 @@ def add_run(
         record.n_items,
         scorer,
     ]
-    cursor.execute(f"INSERT INTO runs VALUES ({', '.join('?' * len(values))})", values)  # noqa: S608
+
+
+def insert(
+    cursor: duckdb.DuckDBPyConnection, table: str, schema: pa.Schema, rows: Sequence[Sequence[Any]]
+) -> None:
+    """Add whole rows to a table, in one go."""
+    if not rows:
+        return
+    columns = [
+        pa.array(values, field.type) for values, field in zip(zip(*rows, strict=True), schema, strict=True)
+    ]
+    cursor.register("incoming", pa.Table.from_arrays(columns, schema=schema))
+    try:
+        cursor.execute(f"INSERT INTO {table} SELECT * FROM incoming")  # noqa: S608 - our own names
+    finally:
+        cursor.unregister("incoming")
+
+
+def add_rows(
+    cursor: duckdb.DuckDBPyConnection, runs: Sequence[tuple[int, Path]], scores: Sequence[Path | None]
+) -> None:
+    """Add the items of these (run number, folder), and the predictions of those that have scores.
+
+    Raises:
+        duckdb.Error: if one of the files is not whole, or lacks a column.
+    """
+    add_items(cursor, runs)
+    scored = [(run, path) for run, path in zip(runs, scores, strict=True) if path is not None]
+    if scored:
+        add_finished(cursor, [run for run, _ in scored], [path for _, path in scored])
+        add_item_scores(cursor, [number for (number, _), _ in scored])
+
+
+def totals(cursor: duckdb.DuckDBPyConnection, run_nos: Sequence[int]) -> list[tuple[Any, ...]]:
+    """The rows of the table `totals` for these runs, from the rows of theirs that were added."""
+    return cursor.execute(
+        f"""
+        SELECT i.run_no, i.part, count(*), count(s.run_no), count(*) FILTER (s.answered > 0),
+               count(*) FILTER (s.answered = 0), count(s.strict), sum(s.strict), sum(s.official),
+               sum(s.prompt_tokens), count(s.prompt_tokens), sum(s.completion_tokens),
+               count(s.completion_tokens), sum(s.seconds), count(s.seconds)
+        FROM items i LEFT JOIN item_scores s USING (run_no, item_no)
+        WHERE {_among(run_nos)} GROUP BY i.run_no, i.part ORDER BY ALL
+        """  # noqa: S608 - numbers
+    ).fetchall()
+
+
+def totals_of(folder: Path, scores: Path) -> list[tuple[Any, ...]]:
+    """The same of one finished run alone, without the run's number.
+
+    Raises:
+        duckdb.Error: if one of its files is not whole.
+    """
+    with closing(connect()) as connection:
+        add_rows(connection, [(0, folder)], [scores])
+        return [row[1:] for row in totals(connection, [0])]
+
+
+def _among(run_nos: Sequence[int]) -> str:
+    return f"run_no IN ({', '.join(map(str, run_nos))})"
 
 
 def add_items(cursor: duckdb.DuckDBPyConnection, runs: Sequence[tuple[int, Path]]) -> None:
@@ -195,16 +267,15 @@ def add_live(
 
 def add_item_scores(cursor: duckdb.DuckDBPyConnection, run_nos: Sequence[int]) -> None:
     """Compute every item's means over its samples anew for these runs."""
-    cursor.execute("DELETE FROM item_scores WHERE run_no IN (SELECT unnest(?))", [list(run_nos)])
+    cursor.execute(f"DELETE FROM item_scores WHERE {_among(run_nos)}")  # noqa: S608 - numbers
     cursor.execute(
-        """
+        f"""
         INSERT INTO item_scores
         SELECT run_no, item_no, count(*), count(*) FILTER (outcome <> 'server_error'), avg(strict::INTEGER),
                avg(official::INTEGER), count(*) FILTER (outcome = 'server_error'), avg(prompt_tokens),
                avg(completion_tokens), avg(seconds) FILTER (outcome <> 'server_error')
-        FROM predictions WHERE run_no IN (SELECT unnest(?)) GROUP BY run_no, item_no
-        """,
-        [list(run_nos)],
+        FROM predictions WHERE {_among(run_nos)} GROUP BY run_no, item_no
+        """  # noqa: S608 - numbers
     )
 
 

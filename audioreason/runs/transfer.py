@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,10 +18,13 @@ import orjson
 import pyarrow as pa
 
 from audioreason.answers import RawResponse, parse
-from audioreason.errors import RunError
+from audioreason.errors import ItemError, RunError
 from audioreason.inference.endpoint import Sampling
 from audioreason.items import Dataset, Item, load_dataset
+from audioreason.items.guard import benchmark_note
+from audioreason.items.rows import COLUMNS, read_table
 from audioreason.items.splits import split_of
+from audioreason.items.tables import is_table
 from audioreason.runs.cells import inert
 from audioreason.runs.derive import SCORES, score_run, scored
 from audioreason.runs.elsewhere import Told, inspect_log, read_log
@@ -38,6 +41,7 @@ from audioreason.runs.record import (
 from audioreason.runs.snapshot import read_items
 from audioreason.runs.storage import PREDICTIONS, Key, flat, merged_predictions, write_rows
 from audioreason.runs.writer import RunWriter
+from audioreason.wording import counted
 from audioreason.workspace import Workspace, write_atomic
 
 FORMATS = ("mmar", "csv", "parquet", "inspect")
@@ -59,8 +63,9 @@ class ImportOutcome:
 def import_predictions(
     workspace: Workspace, file: Path, dataset: str, run_id: str | None = None
 ) -> ImportOutcome:
-    """Make a finished run of a file of predictions: JSON (a list) or JSONL of objects with `id`,
-    `answer_prediction` and `thinking_prediction` (optional), an Inspect log, or lmms-eval's samples.
+    """Make a finished run of a file of predictions: a table (JSON, JSONL, CSV) with `id`, `answer_prediction`
+    and `thinking_prediction` (optional) or the names that MMAU's, MMAR's and other scripts give these, an
+    object of answers by id, several candidates an item, an Inspect log, or lmms-eval's samples.
 
     The run holds the items that the file answers, in the dataset's order, with their choices in the order in
     which they were asked.
@@ -128,13 +133,14 @@ def import_predictions(
     return ImportOutcome(record.run_id, len(predictions), unknown, missing, duplicates, remarks)
 
 
-def export_run(workspace: Workspace, run_id: str, format: str, path: Path) -> int:
+def export_run(workspace: Workspace, run_id: str, format: str, path: Path, *, excel: bool = False) -> int:
     """Write a run's predictions to `path`; returns how many.
 
     `mmar`: the challenge's JSONL, one line per item (its first sample, left out after a server error) with
     the text that the official rule is applied to. `inspect`: a log for `inspect view`. `csv` and `parquet`:
     every prediction with its scores; CSV cells that a spreadsheet would run as a formula get a leading
-    apostrophe.
+    apostrophe. With `excel`, CSV begins with a byte order mark (BOM): without it Excel takes UTF-8 for
+    another encoding.
 
     Raises:
         RunError: if the run is unknown or the format is.
@@ -159,7 +165,7 @@ def export_run(workspace: Workspace, run_id: str, format: str, path: Path) -> in
     if format == "parquet":
         return write_rows(path, _EXPORT, rows)
     text, count = _csv(rows)
-    write_atomic(path, text)
+    write_atomic(path, ("\ufeff" if excel else "") + text)
     return count
 
 
@@ -223,53 +229,147 @@ def _submission(predictions: Iterable[Prediction], sections: tuple[str, ...]) ->
         }
 
 
+# column -> names that people give it, best first; `answer` itself is the gold choice in benchmarks' own files
+_IDS = COLUMNS["id"]
+_ANSWERS = (
+    *(
+        "answer_prediction",
+        "model_prediction",
+        "model_output",
+        "prediction",
+        "model_answer",
+        "model_response",
+    ),
+    *("response", "predicted_answer", "prediction_text", "pred", "generated_text", "generated_answer"),
+    *("generation", "completion", "output_text", "output", "raw_output", "full_response", "answer_text"),
+)
+_THOUGHTS = (
+    *(
+        "thinking_prediction",
+        "reasoning_prediction",
+        "model_thinking",
+        "model_reasoning",
+        "reasoning_content",
+    ),
+    *("reasoning", "thoughts"),
+)
+_CANDIDATES = ("candidates", "samples", "generations")  # several answers to one item
+_SAMPLE = ("sample", "sample_index", "epoch", "shot_index", "candidate")
+_HINT = "Nothing was imported. Each entry needs id and answer_prediction, and may have thinking_prediction."
+
+
 def _submitted(file: Path, data: Dataset) -> tuple[Told, ...]:
-    """What a file in MMAR's submission form holds."""
+    """What a table of predictions holds: MMAR's submission form, or one with other names for its columns."""
     known = {item.id: item for item in data.items}
-    found = (_prediction(where, value) for where, value in _objects(file))
+    found: list[Prediction] = []
+    for where, row in _rows(file):
+        found += _predictions(where, row)
     return tuple(Told(one.item_id, known.get(one.item_id), one) for one in found)
 
 
-def _objects(file: Path) -> Iterator[tuple[str, Any]]:
-    """Place and value of each object in a JSON list or in JSONL."""
+def _rows(file: Path) -> Iterator[tuple[str, Any]]:
+    """Place and value of each entry of a table."""
     try:
-        raw = file.read_bytes().removeprefix(b"\xef\xbb\xbf")
+        raw = file.read_bytes()
     except OSError as error:
         raise RunError(f"{file} cannot be read ({error.strerror or error}).", "Check the path.") from error
-    if raw.lstrip().startswith(b"["):
-        for number, value in enumerate(_json(str(file), raw), 1):
-            yield f"{file}, entry {number},", value
-        return
-    for number, line in enumerate(raw.split(b"\n"), 1):
-        if line.strip():
-            yield f"{file}, line {number},", _json(f"{file}, line {number},", line)
-
-
-def _json(where: str, raw: bytes) -> Any:
     try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise RunError(f"{where} is not JSON ({error.msg}).", "Nothing was imported; correct it.") from error
+        rows: Sequence[Any] = read_table(file.name if is_table(file) else f"{file.name}.jsonl", raw)
+    except ItemError as error:
+        raise RunError(
+            error.message.replace(file.name, str(file), 1), f"Nothing was imported. {error.hint}"
+        ) from error
+    if len(rows) == 1 and not _first(rows[0], (*_IDS, *_ANSWERS)):
+        (one,) = rows
+        if len(one) > 1 and all(isinstance(value, str | None) for value in one.values()):  # answers by id
+            rows = [{"id": key, "answer_prediction": value} for key, value in one.items()]
+    _refuse_other(file, rows)
+    lines = [number for number, line in enumerate(raw.split(b"\n"), 1) if line.strip()]
+    one_a_line = len(lines) == len(rows) and not raw.lstrip().startswith(b"[")
+    for number, row in enumerate(rows, 1):
+        yield f"{file}, line {lines[number - 1]}," if one_a_line else f"{file}, entry {number},", row
 
 
-def _prediction(where: str, value: Any) -> Prediction:
-    hint = (
-        "Nothing was imported. Each entry needs id and answer_prediction, and may have thinking_prediction."
+def _refuse_other(file: Path, rows: Sequence[Any]) -> None:
+    """Name what a file is that holds something else than predictions, where that can be told.
+
+    Raises:
+        RunError: if it is results of several models, or a training set.
+    """
+    if not rows or not isinstance(rows[0], Mapping):
+        return
+    first = rows[0]
+    if isinstance(first.get("summary"), Mapping) and isinstance(first.get("results"), list):
+        models = ", ".join(f"{row.get('id')} ({len(row.get('results') or ())} answers)" for row in rows)
+        raise RunError(
+            f"{file} holds evaluation results of {counted(len(rows), 'model')}: {models}.",
+            "Nothing was imported. Give one model's `results` as a list of its own.",
+        )
+    training = (
+        "conversations" in first or "messages" in first or {"sound", "question", "answer"} <= set(first)
     )
-    if not isinstance(value, dict) or not isinstance(value.get("id"), str):
-        raise RunError(f"{where} has no id.", hint)
-    texts = {name: value.get(name) for name in ("answer_prediction", "thinking_prediction")}
-    for name, text in texts.items():
+    if (training and not _first(first, (*_ANSWERS[:-1], *_CANDIDATES))) or (
+        "audio_dir" in first and "answer" in first
+    ):
+        raise RunError(
+            f"{file} is a training set ({counted(len(rows), 'example')} with {', '.join(list(first)[:8])}),"
+            f" not predictions.{benchmark_note(rows)}",
+            "Nothing was imported. To look at its questions: audioreason data import folder",
+        )
+
+
+def _predictions(where: str, row: Any) -> list[Prediction]:
+    """The predictions of one entry: one, or one a candidate."""
+    key = _first(row, _IDS) if isinstance(row, Mapping) else None
+    if key is None or isinstance(row[key], Mapping | list):
+        found = (
+            f" It has {', '.join(map(str, list(row)[:12])) or 'nothing'}." if isinstance(row, Mapping) else ""
+        )
+        raise RunError(f"{where} has no id.{found}", _HINT)
+    name = str(int(row[key])) if isinstance(row[key], float) and row[key].is_integer() else str(row[key])
+    several = _first(row, _CANDIDATES)
+    if several is not None and isinstance(row[several], list):
+        return [_one(f"{where} candidate {n},", name, n - 1, one) for n, one in enumerate(row[several], 1)]
+    sample = _first(row, _SAMPLE)
+    place = str(row[sample]) if sample else "0"
+    number = int(place) - (sample == "epoch") if place.isdecimal() else 0
+    answer = _first(row, _ANSWERS)
+    if answer is not None and isinstance(row[answer], list) and row[answer]:
+        return [_one(where, name, n, {**row, answer: one}) for n, one in enumerate(row[answer])]
+    return [_one(where, name, max(number, 0), row)]
+
+
+def _one(where: str, name: str, sample: int, value: Any) -> Prediction:
+    """One prediction: a text, or an object with an answer and perhaps its thoughts."""
+    row: Mapping[str, Any] = value if isinstance(value, Mapping) else {"answer_prediction": value}
+    answer, thoughts = _first(row, _ANSWERS), _first(row, _THOUGHTS)
+    if answer is None:
+        gold = " Its `answer` is taken for the right choice, not for the model's." if "answer" in row else ""
+        raise RunError(
+            f"{where} has no answer_prediction. It has {', '.join(map(str, list(row)[:12]))}.{gold}", _HINT
+        )
+    # a whole reply is better than what somebody cut out of it, and holds its own thoughts
+    raw = row.get("raw_output")
+    if isinstance(raw, str) and raw.strip():
+        answer, thoughts = "raw_output", None
+    texts = [row[key] if key is not None else None for key in (answer, thoughts)]
+    for key, text in zip((answer, thoughts), texts, strict=True):
         if not isinstance(text, str | None):
-            raise RunError(f"{where} has a {name} that is not text.", hint)
-    if "answer_prediction" not in value:
-        raise RunError(f"{where} has no answer_prediction.", hint)
+            raise RunError(f"{where} has a {key} that is not text.", _HINT)
     return Prediction(
-        value["id"],
-        content=texts["answer_prediction"],
-        reasoning=texts["thinking_prediction"],
+        name,
+        sample,
+        content=texts[0],
+        reasoning=texts[1],
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _first(row: Mapping[str, Any], names: Sequence[str]) -> str | None:
+    """The first of some columns that a row has, with something in it if any of them has."""
+    there = {str(key).strip().lower(): key for key in reversed(list(row))}
+    found = [there[name] for name in names if name in there]
+    return next((key for key in found if row[key] is not None), found[0] if found else None)
 
 
 def _remark(ids: tuple[str, ...], sentence: str) -> Iterator[str]:

@@ -47,6 +47,7 @@ class RunWriter:
         self.folder = folder
         self.record = record
         self.items = items
+        self.first_error: str | None = None  # of those that were appended
         self._lock = lock
         self._keys = stored_keys(folder)
         self._known = {item.id for item in items}
@@ -150,6 +151,7 @@ class RunWriter:
             )
         self._live.append(encode_line(prediction))
         ok = prediction.error is None
+        self.first_error = self.first_error or prediction.error
         if supersedes(ok, self._keys.get(prediction.key, False)):
             self._keys[prediction.key] = ok
 

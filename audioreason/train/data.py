@@ -19,14 +19,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from audioreason.engines.features import audio_token_count, frame_count
 from audioreason.engines.tokens import ChatTokenizer, Turn
-from audioreason.errors import ItemError
-from audioreason.evaluate import render_for
+from audioreason.errors import GuardError, ItemError
 from audioreason.items import Dataset, load_dataset
 from audioreason.items.clips import read_clip
-from audioreason.items.guard import GuardReport, check_training
+from audioreason.items.guard import GuardReport, benchmark_note, check_training
+from audioreason.items.rows import read_table
 from audioreason.items.schema import Item
 from audioreason.progress import Progress, Quiet
 from audioreason.prompts import Prompt
+from audioreason.runs.rendering import render_for
 from audioreason.workspace import Workspace, write_atomic
 
 _POOL = 32  # steps whose rows are sorted by length together
@@ -93,10 +94,12 @@ def read_examples(path: Path) -> list[Example]:
     """The examples of a training file.
 
     Raises:
+        GuardError: if it is a training set of another form with items of a known benchmark in it.
         ItemError: if it is missing, empty, or a line is no example; it names the line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # a text may hold other line ends (U+2028) that JSON does not escape
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError as error:
         raise ItemError(f"There is no training file {path}.", "Give a JSONL file of examples.") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -108,6 +111,7 @@ def read_examples(path: Path) -> list[Example]:
         try:
             examples.append(Example.model_validate_json(line))
         except ValidationError as error:
+            _refuse_other_form(path)
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"])) or "it"
             raise ItemError(
@@ -117,6 +121,28 @@ def read_examples(path: Path) -> list[Example]:
     if not examples:
         raise ItemError(f"{path.name} has no examples.", "Nothing was trained; give at least one.")
     return examples
+
+
+def _refuse_other_form(path: Path) -> None:
+    """Say what a training file is that is a table of questions and responses, and which benchmark is in it.
+
+    Raises:
+        GuardError: if a row is an item of a benchmark that is known by its hashes.
+        ItemError: if it is such a table.
+    """
+    try:
+        rows = read_table(path.name, path.read_bytes())
+    except (OSError, ItemError):
+        return
+    if not rows or "item_id" in rows[0]:
+        return
+    note = benchmark_note(rows)
+    raise (GuardError if note else ItemError)(
+        f"{path.name} is a table with {', '.join(map(str, list(rows[0])[:8]))}, not a training file of the"
+        f" lab.{note}",
+        "A line of a training file has dataset, item_id, system, user, answer and weight; `audioreason teach`"
+        " writes one from a dataset.",
+    )
 
 
 @dataclass(frozen=True)

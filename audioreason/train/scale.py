@@ -29,9 +29,9 @@ from audioreason.engines.adapters import (
     add_lora,
     load_adapter,
     lora_parameters,
-    read_adapter,
     save_adapter,
 )
+from audioreason.engines.deltas import AdapterDeltas
 from audioreason.engines.launch import pocket_folder
 from audioreason.engines.pocket import PocketShape, pocket_config
 from audioreason.engines.tokens import ChatTokenizer
@@ -136,7 +136,7 @@ def measure_training(
     _reset(tiny)
     again = assemble(config, weights, device, dtype, "nf4")
     plain = _logits(again, probe, pad)
-    load_adapter(again, read_adapter(folder), dtype)
+    load_adapter(again, AdapterDeltas(folder, weights.shapes), dtype)
     found["reloaded_error"] = _error(_logits(again, probe, pad), before)
     found["adapter_changes"] = _error(plain, before)
     return found
@@ -236,7 +236,7 @@ def measure_merging(shape: PocketShape, out: Path, rank: int, tiny: bool) -> dic
     del model
     model = load_frozen(base, device, dtype)
     plain = _logits(model, probe, pad)
-    load_adapter(model, read_adapter(adapter), dtype)
+    load_adapter(model, AdapterDeltas(adapter, Shards(base).shapes()), dtype)
     adapted = _logits(model, probe, pad)
     del model
     began = time.monotonic()

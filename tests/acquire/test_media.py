@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from audioreason.acquire import fetch_clips, parse_timestamp
-from audioreason.acquire.downloader import public_only
+from audioreason.acquire.downloader import is_public, public_only
 from audioreason.errors import ItemError
 from audioreason.items import Item, read_clip, wav_bytes
 from tests.acquire.outside import Outside
@@ -132,3 +132,30 @@ def test_every_timestamp_of_mmar_is_understood(mmar_meta: Path) -> None:
 
     for line in mmar_meta.read_text().splitlines():
         assert parse_timestamp(json.loads(line)["timestamp"])
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("8.8.8.8", True),
+        ("2001:4860:4860::8888", True),
+        ("64:ff9b::808:808", True),  # NAT64 of 8.8.8.8
+        ("64:ff9b::7f00:1", False),
+        ("64:ff9b::a9fe:a9fe", False),  # of 169.254.169.254
+        ("64:ff9b:1::1", False),
+        ("2002:808:808::1", True),  # 6to4 of 8.8.8.8
+        ("2002:7f00:1::", False),
+        ("2002:c0a8:101::1", False),
+        ("::7f00:1", False),
+        ("::ffff:127.0.0.1", False),
+        ("::ffff:10.1.2.3", False),
+        ("fec0::1", False),
+        ("fe80::1%eth0", False),
+        ("fd00::1", False),
+        ("::", False),
+        ("0.0.0.0", False),
+        ("169.254.169.254", False),
+    ],
+)
+def test_addresses_of_this_network_are_known_in_every_spelling(address: str, public: bool) -> None:
+    assert is_public(address) is public

@@ -15,10 +15,12 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, expect, sync_playwright
 
+from app.access import cookie_name, cookie_value
 from audioreason.inference.endpoint import save_endpoint
 from audioreason.workspace import Workspace
 from tests.browser.world import make_world
@@ -36,6 +38,7 @@ ARGUMENTS = (
     "--no-first-run",
 )
 
+TOKEN = "a-token-for-the-tests-alone"
 RUN = re.compile(r"^Run\b")  # "truncated" in a table contains it too
 
 HEARD = """<think>A doorbell, then something like glass.</think>
@@ -96,8 +99,14 @@ def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def start_lab(workspace: Workspace) -> tuple[subprocess.Popen[bytes], str]:
-    """Start the lab's server on a free port and wait until it answers."""
-    return serve(["app/main.py"], {"AUDIOREASON_WORKSPACE": str(workspace.root)})
+    """Start the lab's server on a free port, with the token of all tests, and wait until it answers."""
+    return serve(["app/main.py"], {"AUDIOREASON_WORKSPACE": str(workspace.root), "AUDIOREASON_TOKEN": TOKEN})
+
+
+def sign_in(context: BrowserContext, url: str) -> None:
+    """Give a browser the cookie that the lab at `url` gives whoever knows its token."""
+    name = cookie_name(urlsplit(url).netloc)
+    context.add_cookies([{"name": name, "value": cookie_value(TOKEN), "url": url, "sameSite": "Strict"}])
 
 
 def serve(script: list[str], environment: dict[str, str]) -> tuple[subprocess.Popen[bytes], str]:
@@ -118,6 +127,8 @@ def serve(script: list[str], environment: dict[str, str]) -> tuple[subprocess.Po
         try:
             with urllib.request.urlopen(f"{url}/_stcore/health", timeout=2):
                 return process, url
+        except urllib.error.HTTPError:  # it wants the token
+            return process, url
         except (urllib.error.URLError, OSError):
             assert process.poll() is None, "the server ended while it was starting"
             time.sleep(0.2)
@@ -130,7 +141,7 @@ def page(browser: Browser, lab: Lab) -> Iterator[Page]:
     """A fresh tab of a fresh profile, light, 1440 x 900; errors in its console fail the test."""
     lab.model.reply = Text(HEARD, chunks=12, pause=0.02)
     forget_drafts(lab)
-    yield from opened(browser, "light")
+    yield from opened(browser, "light", lab.url)
 
 
 expect.set_options(timeout=20_000)  # a busy machine reruns a page late; what never comes still fails
@@ -144,9 +155,10 @@ def forget_drafts(lab: Lab) -> None:
             database.execute("DELETE FROM draft")
 
 
-def opened(browser: Browser, scheme: str) -> Iterator[Page]:
-    """A tab that watches its console."""
+def opened(browser: Browser, scheme: str, url: str) -> Iterator[Page]:
+    """A tab that is signed in to the lab at `url` and watches its console."""
     context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+    sign_in(context, url)
     tab = context.new_page()
     tab.set_default_timeout(30_000)
     problems: list[str] = []

@@ -28,7 +28,7 @@ from audioreason.jobs.watch import list_jobs
 from audioreason.optimize.record import list_optimizations
 from audioreason.runs import load_record
 from audioreason.workspace import Workspace
-from tests.browser.conftest import ARGUMENTS, CHROMIUM, ROOT, start_lab
+from tests.browser.conftest import ARGUMENTS, CHROMIUM, ROOT, sign_in, start_lab
 
 PROMPTS = ("baseline", "expert-analyst", "mipro-v1", "structured-reasoning")
 PRACTISED = "soundcheck-train"
@@ -214,6 +214,7 @@ def photograph(
             continue
         for scheme in ("light", "dark"):
             context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+            sign_in(context, address)
             page = context.new_page()
             page.goto(address, wait_until="domcontentloaded")
             if scheme == "light" or name not in ASKED:

@@ -262,7 +262,7 @@ def test_two_tabs_and_a_run_that_is_written_and_killed_stay_in_step(
         expect(page.locator(".sheet .row")).to_have_count(3)
         page.keyboard.press("1")
         expect(page.locator(".tagbar .said")).to_contain_text(tag)
-        for other in opened(browser, "dark"):
+        for other in opened(browser, "dark", lab.url):
             open_triage(other, lab, run="errors-live")
             expect(other.locator(".sheet .row.tagged")).to_have_count(1)
             other.keyboard.press("2")

@@ -46,7 +46,7 @@ def test_a_job_goes_on_when_its_page_is_closed(page: Page, lab: Lab, browser: Br
     expect(page.get_by_text("of 12").first).to_be_visible(timeout=20_000)
     page.close()
     assert wait_until_over(lab.workspace, job_id, 60)
-    for tab in opened(browser, "dark"):
+    for tab in opened(browser, "dark", lab.url):
         tab.goto(lab.address("jobs", job=job_id), wait_until="domcontentloaded")
         expect(tab.get_by_text("Finished after")).to_be_visible(timeout=20_000)
         expect(tab.get_by_text("12 answered")).to_be_visible()
@@ -120,7 +120,9 @@ def answered(lab: Lab, job_id: str) -> Counter[str]:
 
 def test_the_log_is_filtered_by_level_and_by_words(page: Page, lab: Lab) -> None:
     nowhere = f"http://127.0.0.1:{closed_port()}/v1"
-    job_id = submit(lab.workspace, "evaluate", {"dataset": "bells", "endpoints": [nowhere]})
+    job_id = submit(
+        lab.workspace, "evaluate", {"dataset": "bells", "endpoints": [nowhere], "server_wait_seconds": 0}
+    )
     assert wait_until_over(lab.workspace, job_id, 60)
     page.goto(lab.address("jobs", job=job_id), wait_until="domcontentloaded")
     log = page.locator(".log")
@@ -169,7 +171,9 @@ def test_a_matrix_leads_to_its_parts_and_a_part_to_its_run(page: Page, lab: Lab)
 
 def test_resume_is_offered_where_it_can_help_alone(page: Page, lab: Lab) -> None:
     save_endpoint(lab.workspace, Endpoint(name="nobody", base_url=f"http://127.0.0.1:{closed_port()}/v1"))
-    job_id = submit(lab.workspace, "evaluate", {"dataset": "bells", "endpoints": ["nobody"]})
+    job_id = submit(
+        lab.workspace, "evaluate", {"dataset": "bells", "endpoints": ["nobody"], "server_wait_seconds": 0}
+    )
     assert wait_until_over(lab.workspace, job_id, 60)
     page.goto(lab.address("jobs", job=job_id), wait_until="domcontentloaded")
     expect(page.get_by_role("button", name="Resume")).to_be_enabled()

@@ -9,7 +9,7 @@ import urllib.request
 import pytest
 from playwright.sync_api import Page
 
-from tests.browser.conftest import HEARD, RUN, Lab, clip_state, open_playground, run
+from tests.browser.conftest import HEARD, RUN, TOKEN, Lab, clip_state, open_playground, run
 from tests.servers import Text
 
 
@@ -116,7 +116,9 @@ def test_a_broken_clip_says_so_and_the_page_stays_usable(page: Page, lab: Lab) -
 
 def fetch(url: str, **headers: str) -> tuple[int, bytes, dict[str, str]]:
     request = urllib.request.Request(
-        url, headers={key.replace("_", "-"): value for key, value in headers.items()}
+        url,
+        headers={key.replace("_", "-"): value for key, value in headers.items()}
+        | {"Authorization": f"Bearer {TOKEN}"},
     )
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:

@@ -232,7 +232,7 @@ def test_the_listening_test_sends_each_condition_and_says_what_it_means(page: Pa
 @pytest.fixture(params=["light", "dark"])
 def themed(request: pytest.FixtureRequest, browser: Browser, lab: Lab) -> Iterator[Page]:
     """A tab in each theme; its console must stay silent."""
-    yield from opened(browser, request.param)
+    yield from opened(browser, request.param, lab.url)
 
 
 @pytest.mark.parametrize("path", ["", "playground", "settings", "playground?mode=Compare"])

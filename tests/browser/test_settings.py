@@ -31,7 +31,7 @@ def new_lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture
 def page(browser: Browser, new_lab: Lab) -> Iterator[Page]:
     """A fresh tab; errors in its console fail the test."""
-    yield from opened(browser, "light")
+    yield from opened(browser, "light", new_lab.url)
 
 
 def add(page: Page, lab: Lab, name: str, url: str) -> None:

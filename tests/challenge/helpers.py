@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from audioreason.inference.endpoint import Sampling
 from audioreason.items import Dataset, DatasetInfo, Item, save_dataset
 from audioreason.items.splits import split_of
 from audioreason.runs import Prediction, RunRecord, RunWriter, dataset_ref, score_run
@@ -39,7 +40,12 @@ def judged_run(
 
 
 def answered_run(
-    workspace: Workspace, dataset: Dataset, replies: Sequence[str], *further: Prediction, run_id: str = "run"
+    workspace: Workspace,
+    dataset: Dataset,
+    replies: Sequence[str],
+    *further: Prediction,
+    run_id: str = "run",
+    samples: int = 1,
 ) -> str:
     """A run in which the first items got these replies, and then these predictions were made."""
     record = RunRecord(
@@ -48,6 +54,7 @@ def answered_run(
         kind="eval",
         dataset=dataset_ref(dataset),
         n_items=len(dataset.items),
+        sampling=Sampling(samples=samples),
     )
     with RunWriter.create(workspace, record, dataset.items, split_of(dataset)) as writer:
         for item, reply in zip(dataset.items, replies, strict=False):

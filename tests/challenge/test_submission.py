@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from audioreason.challenge import check_submission, handed_in, write_submission
+from audioreason.challenge import check_submission, handed_in, make_submission, write_submission
 from audioreason.errors import RunError
 from audioreason.items import Dataset
 from audioreason.runs import Prediction
@@ -99,7 +99,7 @@ def test_a_written_run_is_valid_answers_with_choices_and_the_same_bytes_each_tim
     assert checked.valid and checked.official == 1.0
     assert check_submission(path, dataset) == checked
     with zipfile.ZipFile(path) as archive:
-        first = orjson.loads(archive.read("submission.jsonl").split(b"\n")[0])
+        first = orjson.loads(archive.read("result.jsonl").split(b"\n")[0])
     assert first["answer_prediction"] == "one" and "Listening." in first["thinking_prediction"]
 
 
@@ -121,3 +121,53 @@ def test_reasoning_without_sections_is_handed_in_and_a_bare_answer_is_none(
     found = {item.id: (thinking, answer) for item, thinking, answer in handed_in(workspace, run)}
     assert found["tiny-000"] == (reasoned, dataset.items[0].answer.strip())
     assert [found[f"tiny-00{n}"] for n in (1, 2, 3)] == [("", "one")] * 3
+
+
+def test_reasoning_of_10_000_characters_is_refused_and_shortened_only_on_request(
+    workspace: Workspace, dataset: Dataset, tmp_path: Path
+) -> None:
+    thoughts = [f"start {'x' * 9_990} end", "y" * 10_000, "z" * 9_999, "short"]
+    replies = [f"<think>{text}</think>ANSWER: one" for text in thoughts]
+    run, path = answered_run(workspace, dataset, replies), tmp_path / "s.jsonl"
+    with pytest.raises(RunError, match="2 predictions have reasoning of 10,000 characters or more") as caught:
+        write_submission(workspace, run, dataset, path)
+    assert "--shorten" in caught.value.hint and not path.exists()
+    checked = write_submission(workspace, run, dataset, path, shorten=True)
+    assert "reasoning of 2 predictions was shortened (tiny-000, tiny-001)" in checked.problems[-1].sentence
+    rows = [orjson.loads(line) for line in path.read_bytes().splitlines()]
+    assert [len(row["thinking_prediction"]) for row in rows] == [9_999, 9_999, 9_999, 5]
+    assert [row["answer_prediction"] for row in rows] == ["one"] * 4
+    first = rows[0]["thinking_prediction"]
+    assert first.startswith("start x") and first.endswith("x end") and first.count("[...]") == 1
+    assert check_submission(path, dataset).valid
+
+
+def test_a_run_of_several_samples_is_submitted_by_the_sample_that_was_chosen(
+    workspace: Workspace, dataset: Dataset, tmp_path: Path
+) -> None:
+    second = [Prediction(item.id, sample=1, content="ANSWER: two") for item in dataset.items]
+    run, path = (
+        answered_run(workspace, dataset, ["ANSWER: one"] * 4, *second, samples=2),
+        tmp_path / "s.jsonl",
+    )
+    with pytest.raises(RunError, match="has 2 samples of each item, and a submission holds one") as caught:
+        write_submission(workspace, run, dataset, path)
+    assert "--sample" in caught.value.hint and not path.exists()
+    for sample, answer in ((0, "one"), (1, "two")):
+        write_submission(workspace, run, dataset, path, sample)
+        assert {orjson.loads(row)["answer_prediction"] for row in path.read_bytes().splitlines()} == {answer}
+    with pytest.raises(RunError, match="has no sample 2"):
+        make_submission(workspace, run, dataset, 2)
+
+
+@pytest.mark.parametrize("name", ["result.jsonl", "prediction.jsonl"])
+def test_both_file_names_in_use_are_written_and_read(
+    workspace: Workspace, dataset: Dataset, tmp_path: Path, name: str
+) -> None:
+    run, path = answered_run(workspace, dataset, ["ANSWER: one"] * 4), tmp_path / "s.zip"
+    checked = write_submission(workspace, run, dataset, path, name=name)
+    with zipfile.ZipFile(path, "a") as archive:
+        assert archive.namelist() == [name]
+        archive.writestr(f"__MACOSX/._{name}", b"\x00\x05")  # as macOS packs it
+        archive.writestr("outputs/candidates.jsonl", b"{}")
+    assert check_submission(path, dataset) == checked

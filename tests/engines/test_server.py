@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import openai
+import psutil
 import pytest
 import soundfile
 from engine_clips import noise
@@ -48,7 +49,8 @@ def _call(
     parts = urlsplit(endpoint.root_url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
     data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-    sent = {"Content-Type": "application/json"} if data else {}
+    sent = {"Authorization": f"Bearer {endpoint.api_key()}"}
+    sent |= {"Content-Type": "application/json"} if data else {}
     connection.request(method, path, data, sent | (headers or {}))
     answer = connection.getresponse()
     text = answer.read().decode()
@@ -104,7 +106,7 @@ def test_choices_of_one_request_are_those_of_single_requests(endpoint: Endpoint)
 
 
 def test_the_stream_is_the_whole_answer_and_ends_with_usage(endpoint: Endpoint) -> None:
-    client = openai.OpenAI(base_url=endpoint.base_url, api_key="none")
+    client = openai.OpenAI(base_url=endpoint.base_url, api_key=endpoint.api_key())
     question = _question(temperature=1.0, seed=4)
     whole = client.chat.completions.create(**question)  # type: ignore[call-overload]
     chunks = list(
@@ -179,6 +181,18 @@ def test_what_a_web_page_could_send_is_refused(
     assert _call(endpoint, "POST", "/v1/chat/completions", _question(), headers)[0] == status
 
 
+def test_nothing_but_health_is_answered_without_the_key(running: RunningEngine, endpoint: Endpoint) -> None:
+    key = endpoint.api_key() or ""
+    for given in ("", "Bearer ", f"Bearer {key}x", key, "Bearer None"):
+        headers = {"Authorization": given}
+        assert _call(endpoint, "POST", "/v1/chat/completions", _question(), headers)[0] == 401
+        for path in ("/v1/models", "/metrics", "/nothing"):
+            assert _call(endpoint, "GET", path, None, headers)[0] == 401
+        assert _call(endpoint, "GET", "/health", None, headers)[0] == 200
+    command = psutil.Process(running.process.pid).cmdline()
+    assert len(key) >= 32 and key not in " ".join(command)
+
+
 def test_models_and_health_name_the_model(endpoint: Endpoint) -> None:
     assert _call(endpoint, "GET", "/v1/models")[1]["data"][0]["id"] == "tiny"
     assert _call(endpoint, "GET", "/health")[1] == {"status": "ok", "model": "tiny"}
@@ -191,7 +205,8 @@ def test_a_client_that_leaves_stops_its_generation(endpoint: Endpoint) -> None:
         with socket.create_connection((parts.hostname, parts.port or 0)) as connection:
             connection.sendall(
                 b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-                b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+                b"Authorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s"
+                % ((endpoint.api_key() or "").encode(), len(body), body)
             )
             _until(lambda: _gauge(endpoint, "num_requests_running") > 0)
         began = time.monotonic()

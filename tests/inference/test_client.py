@@ -6,6 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -299,3 +300,28 @@ def test_tokens_that_were_counted_together_are_shared_by_length_and_add_up() -> 
     assert _tokens(own, said, 15) == ([5, 9, 1], False)
     assert _tokens([{}, {}, {}], said, None) == ([None] * 3, False)
     assert _tokens([{}], said[:1], 12) == ([12], False)
+
+
+@pytest.mark.parametrize("at", [70, 79, 290, 299])
+def test_a_key_that_a_server_sends_back_is_removed_before_its_words_are_cut(
+    monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    key = "s3cret/key+with=signs"
+    monkeypatch.setenv("LAB_TEST_KEY", key)
+    with FakeServer() as server:
+        endpoint = server.endpoint.model_copy(update={"api_key_env": "LAB_TEST_KEY"})
+        for reply in (
+            Raw(b"x" * at + key.encode() + b" and more"),  # no JSON
+            Status(500, "y" * at + key + " and more"),
+            Status(307, headers={"Location": f"http://evil.test/?k={key}"}),
+            Status(307, headers={"Location": f"http://evil.test/?k={quote(key, safe='')}"}),
+        ):
+            server.reply = reply
+            with pytest.raises(Fault) as caught:
+                ask(endpoint)
+            said = str(caught.value)
+            for part in (key, key[:5], quote(key, safe="")):
+                assert part not in said, said
+        server.reply = Text(f"ANSWER: {key}")
+        (answer,) = ask(endpoint)
+        assert answer.content == "ANSWER: ***"

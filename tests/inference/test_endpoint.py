@@ -16,10 +16,12 @@ from audioreason.inference.endpoint import (
     Sampling,
     choose_endpoint,
     default_endpoint,
+    is_protected,
     load_endpoints,
     normalise_url,
     remove_endpoint,
     save_endpoint,
+    server_key,
 )
 from audioreason.inference.seeds import sample_seed
 from audioreason.workspace import Workspace
@@ -202,3 +204,95 @@ def test_neighbours_do_not_share_seeds() -> None:
     }
     assert len(seeds) == 2 * 100 * 16
     assert sample_seed(1, "11", 1) != sample_seed(11, "1", 1) != sample_seed(1, "1", 11)
+
+
+def test_a_key_goes_to_the_address_it_was_named_for_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_TEST_KEY", "hunter2")
+    endpoint = Endpoint(name="x", base_url="http://host", api_key_env="LAB_TEST_KEY")
+    moved = endpoint.model_copy(update={"base_url": "http://elsewhere/v1"})
+    with pytest.raises(EndpointError, match="has not been confirmed for http://elsewhere/v1") as refused:
+        moved.api_key()
+    assert "hunter2" not in str(refused.value)
+    assert moved.confirm_key().api_key() == "hunter2"
+
+
+@pytest.mark.parametrize(
+    ("change", "confirmed"),
+    [
+        ({}, True),
+        ({"base_url": "http://elsewhere/v1"}, False),
+        ({"api_key_env": "HF_TOKEN"}, False),
+        ({"api_key_env": "OTHER_KEY"}, False),
+        ({"key_for": None}, False),
+        ({"key_for": "LAB_TEST_KEY http://elsewhere/v1"}, False),
+    ],
+)
+def test_a_saved_endpoint_whose_address_was_changed_by_hand_sends_no_key(
+    workspace: Workspace, change: dict[str, str | None], confirmed: bool
+) -> None:
+    save_endpoint(workspace, Endpoint(name="x", base_url="http://host", api_key_env="LAB_TEST_KEY"))
+    path = workspace.root / "endpoints.json"
+    store = json.loads(path.read_text())
+    store["endpoints"][0] |= change
+    path.write_text(json.dumps(store))
+    assert load_endpoints(workspace)[0].key_confirmed is confirmed
+
+
+def test_an_endpoint_of_an_older_lab_is_read_and_its_key_confirmed_once(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = {
+        "name": "x",
+        "base_url": "http://host/v1",
+        "model": "",
+        "transport": "auto",
+        "api_key_env": "LAB_TEST_KEY",
+    }
+    (workspace.root / "endpoints.json").write_text(json.dumps({"default": "x", "endpoints": [old]}))
+    monkeypatch.setenv("LAB_TEST_KEY", "hunter2")
+    (endpoint,) = load_endpoints(workspace)
+    with pytest.raises(EndpointError, match="audioreason endpoints confirm x LAB_TEST_KEY"):
+        endpoint.api_key()
+    save_endpoint(workspace, endpoint.confirm_key())
+    assert load_endpoints(workspace)[0].api_key() == "hunter2"
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "GOOGLE_APPLICATION_CREDENTIALS",
+     "GITHUB_TOKEN", "AZURE_CLIENT_SECRET", "GH_TOKEN", "AUDIOREASON_TOKEN", "aws_session_token"],
+)  # fmt: skip
+def test_a_credential_of_another_service_is_not_sent_unless_it_is_confirmed_by_name(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "hunter2")
+    endpoint = Endpoint(name="x", base_url="http://host", api_key_env=variable)
+    with pytest.raises(EndpointError, match="was not sent"):
+        endpoint.api_key()
+    assert endpoint.confirm_key().api_key() == "hunter2"  # what the command line does
+    assert not any(
+        map(is_protected, ("OPENAI_API_KEY", "MY_SERVER_KEY", "VLLM_API_KEY", "TOKEN", "SHF_TOKEN"))
+    )
+
+
+def test_the_key_of_a_server_of_the_lab_is_in_a_private_file_and_stays_on_this_machine(
+    workspace: Workspace,
+) -> None:
+    path = server_key(workspace, "job")
+    assert path.stat().st_mode & 0o777 == 0o600 and len(path.read_text()) >= 32
+    assert server_key(workspace, "job").read_text() == path.read_text()
+    assert server_key(workspace, "other").read_text() != path.read_text()
+    local = Endpoint(name="x", base_url="http://127.0.0.1:8000", api_key_file=path)
+    save_endpoint(workspace, local)
+    assert load_endpoints(workspace)[0].api_key() == path.read_text()
+    assert path.read_text() not in (workspace.root / "endpoints.json").read_text()
+    assert local.model_copy(update={"base_url": "http://elsewhere/v1"}).api_key() is None
+    path.unlink()
+    with pytest.raises(EndpointError, match="cannot be read"):
+        local.api_key()
+
+
+def test_a_key_in_memory_is_neither_written_nor_shown() -> None:
+    endpoint = Endpoint(name="x", base_url="http://127.0.0.1:1").with_key("hunter2")
+    assert endpoint.model_copy(update={"model": "m"}).api_key() == "hunter2"
+    assert "hunter2" not in endpoint.model_dump_json() + repr(endpoint)

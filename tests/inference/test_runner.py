@@ -21,7 +21,7 @@ from audioreason.progress import Quiet
 from tests.servers import Drop, FakeServer, Half, Hang, Raw, Reply, Status, Text, closed_port
 from tests.servers import Request as Arrived
 
-FAST = Retries(attempts=3, base=0.005, cap=0.02, patience=0.3, grace=0.2)
+FAST = Retries(attempts=3, base=0.005, cap=0.02, patience=0.3, server_wait=0.3, grace=0.2)
 QUICK = Timeouts(connect=1, read=0.25, total=1)
 
 
@@ -168,15 +168,118 @@ def test_passing_faults_are_tried_again() -> None:
     assert sum(record.attempt - 1 for record in records) == 5
 
 
-def test_dead_server_is_tried_once_per_item_in_the_end_and_every_item_is_recorded() -> None:
+def test_dead_server_is_waited_for_and_then_every_item_recorded() -> None:
     endpoint = Endpoint(name="gone", base_url=f"127.0.0.1:{closed_port()}", model="m")
     start = time.monotonic()
-    records, summary = run(endpoint, requests(200), retries=Retries(attempts=3, base=0.2, cap=0.4))
+    records, summary = run(endpoint, requests(200), retries=Retries(server_wait=0.7))
     assert keys(records) == {(f"item-{item:03d}", 0): 1 for item in range(200)}
-    assert {record.error_kind for record in records} == {"refused"}
-    assert sum(record.attempt for record in records) < 350
+    assert {record.error_kind for record in records} == {"refused", "not_sent"}
+    assert sum(record.attempt for record in records) <= 64, "nothing more is sent while it is away"
     assert (summary.answered, summary.failed) == (0, 200)
-    assert time.monotonic() - start < 5
+    assert "cannot be reached" in str(summary.gave_up)
+    assert 0.7 <= time.monotonic() - start < 5
+
+
+def restarting(port: int, closed_for: float, starting_for: float) -> threading.Thread:
+    """A server on `port` that listens after a while and then says 503, to its health check too, at first."""
+
+    def serve() -> None:
+        time.sleep(closed_for)
+        with FakeServer(Status(503), port=port, healthy=False) as again:
+            time.sleep(starting_for)
+            again.healthy, again.reply = True, Text("back")
+            time.sleep(1.5)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("in_flight", [Hang(), Status(500)])
+def test_server_that_is_killed_and_started_again_is_waited_for(
+    in_flight: Reply, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = FakeServer()
+    killers: list[threading.Thread] = []
+
+    def answer(request: Arrived) -> Reply:
+        if (
+            request.number == 21
+        ):  # the engine dies: what is in flight fails, its health check too, then all of it
+            server.healthy = False
+            killers.append(threading.Thread(target=lambda: (time.sleep(0.1), server.close())))
+            killers[0].start()
+        return Text(after=0.01) if request.number <= 20 else in_flight
+
+    server.reply = answer
+    with server:
+        after = restarting(server.port, closed_for=0.5, starting_for=0.5)
+        records, summary = run(
+            server, requests(100), concurrency=16, retries=Retries(base=0.01), timeouts=Timeouts()
+        )
+    killers[0].join()
+    after.join()
+    assert keys(records) == {(f"item-{item:03d}", 0): 1 for item in range(100)}
+    assert (summary.answered, summary.failed, summary.gave_up) == (100, 0, None)
+    assert Counter(record.content for record in records)["back"] == 80
+    told = [record.message for record in caplog.records]
+    assert len(told) == 2, told
+    assert "Waiting for the server, 60 s at most" in told[0]
+    assert "The server is back after" in told[1]
+    assert summary.borne is None, "a restart says nothing about how much the server bears"
+
+
+def test_item_that_kills_the_server_is_not_asked_for_ever() -> None:
+    def answer(request: Arrived) -> Reply:
+        return Status(500) if request.text == "item-003" else Text(after=0.05)
+
+    with FakeServer(answer, healthy=False) as server:
+        flicker = threading.Event()
+
+        def recover() -> None:
+            while not flicker.wait(0.2):
+                server.healthy = not server.healthy
+
+        thread = threading.Thread(target=recover)
+        thread.start()
+        records, summary = run(server, requests(20), retries=Retries(attempts=3, base=0.01))
+        flicker.set()
+        thread.join()
+    assert (summary.answered, summary.failed, summary.gave_up) == (19, 1, None)
+    assert [record.error_kind for record in records if record.error] == ["http_500"]
+
+
+def test_server_that_refuses_everything_is_asked_no_more() -> None:
+    with FakeServer(Status(400, "no audio here")) as server:
+        records, summary = run(server, requests(500), concurrency=16)
+        assert len(server.requests) <= 32
+    assert keys(records) == {(f"item-{item:03d}", 0): 1 for item in range(500)}
+    assert (summary.answered, summary.failed) == (0, 500)
+    assert "no audio here" in str(summary.gave_up)
+
+
+def test_quick_refusals_do_not_end_a_batch_whose_answers_take_long() -> None:
+    def answer(request: Arrived) -> Reply:
+        return Status(400, "too long") if int(request.text[-3:]) < 20 else Text(after=0.3)
+
+    with FakeServer(answer) as server:
+        _, summary = run(server, requests(40), concurrency=32, timeouts=Timeouts())
+    assert (summary.answered, summary.failed, summary.gave_up) == (20, 20, None)
+
+
+def test_spent_quota_ends_the_batch_at_once() -> None:
+    spent = Raw(
+        b'{"error": {"message": "You exceeded your current quota.", "code": "insufficient_quota"}}',
+        status=429,
+    )
+    with FakeServer(lambda request: Text() if request.number <= 4 else spent) as server:
+        start = time.monotonic()
+        records, summary = run(server, requests(200), concurrency=4, retries=Retries())
+        assert time.monotonic() - start < 3
+        assert len(server.requests) <= 12
+    assert len(records) == 200
+    assert {record.error_kind for record in records} == {None, "quota", "not_sent"}
+    assert "no credit left" in str(summary.gave_up)
 
 
 def test_hanging_server_is_given_up_and_the_rest_recorded_as_not_sent() -> None:
@@ -211,7 +314,7 @@ def test_server_that_comes_back_is_waited_for() -> None:
             server, requests(20), retries=Retries(attempts=1, base=0.05, cap=0.1, patience=5)
         )
     assert (summary.answered, summary.failed) == (20, 0)
-    assert max(record.attempt for record in records) > 3
+    assert max(record.attempt for record in records) > 2
 
 
 def test_retry_after_is_honoured() -> None:
@@ -228,14 +331,28 @@ def test_retry_after_is_honoured() -> None:
     assert arrived[1] - arrived[0] >= 0.6
 
 
-def test_climbs_while_the_server_keeps_up() -> None:
-    with FakeServer(Text(after=0.03)) as server:
-        _, summary = run(server, requests(400), concurrency=96)
-        assert server.requests[0].in_flight == 1
-        assert max(request.in_flight for request in server.requests[:33]) <= 33
-        assert server.most_in_flight > 40  # it begins at 32; how far it comes is a matter of load
-        assert server.most_in_flight <= 96
-    assert summary.widest <= 96
+def test_goes_out_at_full_width_from_the_start() -> None:
+    with FakeServer(Text(after=0.5)) as server:
+        _, summary = run(server, requests(96), concurrency=96, timeouts=Timeouts())
+        assert server.most_in_flight == 96
+    assert (summary.widest, summary.borne) == (96, None)
+
+
+def test_goes_out_as_wide_as_the_server_bore_last_time() -> None:
+    with FakeServer(Text(after=0.05), capacity=5) as server:
+        _, summary = run(server, requests(100), concurrency=64, retries=Retries(base=0.01, cap=0.05))
+        assert summary.borne is not None
+        assert summary.borne <= 16
+        refused = server.refused
+        _, again = run(
+            server,
+            requests(20),
+            concurrency=64,
+            first_width=summary.borne,
+            retries=Retries(base=0.01, cap=0.05),
+        )
+        assert server.refused - refused < refused
+    assert again.widest < 64
 
 
 def test_backs_off_to_what_the_server_takes() -> None:

@@ -115,6 +115,8 @@ def serve() -> None:
     with (HOME / "starts").open("a") as starts:
         starts.write(json.dumps(sys.argv[1:]) + "\n")
     count = len((HOME / "starts").read_text().splitlines())
+    print(f"INFO 11-23 02:00:00 [api_server.py:3] own key {os.environ.get('VLLM_API_KEY')}", flush=True)
+    (HOME / "key").write_text(os.environ.get("VLLM_API_KEY", ""))
     load(count)
     child = subprocess.Popen([sys.executable, "-c", STUBBORN], start_new_session=count % 2 == 0)
     (HOME / "grandchild").write_text(str(child.pid))

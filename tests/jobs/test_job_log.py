@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audioreason.inference.endpoint import Endpoint, save_endpoint, server_key
 from audioreason.jobs import actions
+from audioreason.jobs.local import start_sieve
 from audioreason.jobs.redact import redact, secret_values
 from audioreason.jobs.sieve import Sieve
 from audioreason.jobs.watch import job
@@ -58,3 +60,47 @@ def test_the_last_words_of_a_killed_worker_and_its_children_reach_the_log(worksp
     log = workspace.jobs / job_id / "log.txt"
     until(lambda: "after the worker" in log.read_text())
     assert "before the end" in log.read_text()
+
+
+def test_keys_that_the_lab_knows_are_removed_whatever_they_look_like(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUDIOREASON_WORKSPACE", str(workspace.root))
+    monkeypatch.setenv("AUDIOREASON_TOKEN", "lab-tok")
+    for number, (name, value) in enumerate({"PLAIN": "seven77", "SLASHED": "/begins/with/a/slash"}.items()):
+        monkeypatch.setenv(name, value)
+        save_endpoint(workspace, Endpoint(name=name, base_url=f"http://host:{number + 1}", api_key_env=name))
+        assert redact(f"x{value}y") == f"x[removed: value of {name}]y"
+    assert "lab-tok" not in redact("token=lab-tok")
+    key = server_key(workspace, "job-1").read_text()
+    assert redact(f"Bearer {key}") == "Bearer [removed: value of keys/job-1]"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AWS_SECRET_ACCESS_KEY", "/wJalrXUtnFEMI/K7MDENG"),
+        ("OPENAI_APIKEY2", "plain-value-1"),
+        ("VLLMPASS", "plain-value-2"),
+        ("MY_SERVER_AUTH", "plain-value-3"),
+    ],
+)
+def test_a_value_is_taken_for_a_key_by_the_name_of_its_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert value not in redact(f"it is {value}!")
+    monkeypatch.setenv(name, "/tmp")  # a folder is not
+    assert redact("in /tmp/x") == "in /tmp/x"
+
+
+def test_a_key_that_is_made_while_the_sieve_runs_is_removed(workspace: Workspace) -> None:
+    environment = os.environ | {"AUDIOREASON_WORKSPACE": str(workspace.root)}
+    with (workspace.root / "log").open("wb") as log, start_sieve(workspace.root, environment, log) as pipe:
+        pipe.write(b"first\n")
+        pipe.flush()
+        until(lambda: (workspace.root / "log").read_text() == "first\n")
+        key = server_key(workspace, "later").read_text()
+        pipe.write(f"its key is {key}\n".encode())
+    until(lambda: (workspace.root / "log").read_text().count("\n") == 2)
+    assert (workspace.root / "log").read_text() == "first\nits key is [removed: value of keys/later]\n"

@@ -70,6 +70,24 @@ def test_a_server_becomes_an_endpoint_when_healthy_and_leaves_nothing_when_stopp
     assert not [p for p in workspace.root.rglob("*") if p.is_file() and key.encode() in p.read_bytes()]
 
 
+def test_a_server_gets_a_key_of_its_own_that_is_neither_shown_nor_on_its_command_line(
+    workspace: Workspace, fake: Path
+) -> None:
+    job_id = serve(workspace)
+    until(lambda: job(workspace, job_id).ready)
+    (endpoint,) = load_endpoints(workspace)
+    key = endpoint.api_key()
+    assert key is not None and len(key) >= 32 and (fake / "key").read_text() == key
+    assert endpoint.api_key_file is not None and endpoint.api_key_file.stat().st_mode & 0o777 == 0o600
+    assert key not in (fake / "starts").read_text()
+    holds = [p for p in workspace.root.rglob("*") if p.is_file() and key.encode() in p.read_bytes()]
+    assert holds == [endpoint.api_key_file]
+    assert tail_log(workspace, job_id, search=f"own key [removed: value of keys/{job_id}]")
+    actions.stop(workspace, job_id)
+    until_state(workspace, job_id, "stopped")
+    assert not endpoint.api_key_file.exists()
+
+
 def test_a_server_that_crashes_is_started_again_at_the_same_address(workspace: Workspace, fake: Path) -> None:
     (fake / "fail").write_text("2")
     job_id = serve(workspace)
@@ -161,6 +179,50 @@ def test_the_command_is_a_list_and_never_opens_the_disk(workspace: Workspace, fa
     for word in ("--allowed-local-media-path=/", "--allowed-local", "--trust-remote-code", "--host=0.0.0.0"):
         with pytest.raises(ValidationError, match="is not taken"):
             VllmForm(model="m", extra_args=[word])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--tool-parser-plugin", "evil.py"],
+        ["--reasoning-parser-plugin=evil.py"],
+        ["--middleware", "evil.Middleware"],
+        ["--worker-extension-cls", "evil.Worker"],
+        ["--worker-cls=evil.Worker"],
+        ["--logits-processors", "evil:Processor"],
+        ["--allowed-origins", '["*"]'],
+        ["--uds", "/tmp/open"],
+        ["--speculative-config", '{"model": "m", "trust_remote_code": true}'],
+        ["--speculative-config", '{"method": "custom_class", "model": "evil.Proposer"}'],
+        ["--speculative-config.trust_remote_code", "true"],
+        ["--compilation-config", '{"backend": "evil.compile"}'],
+        ["--hf-overrides", "{}"],
+        ["--load-format", "pt"],
+        ["--distributed-executor-backend", "evil.Executor"],
+        ["--tool_parser_plugin", "evil.py"],
+        ["--tool-parser-pl", "evil.py"],
+        ["--an-option-of-tomorrow", "x"],
+        ["another/model"],
+        ["--enforce-eager", "another/model"],
+        ["--"],
+        ["-tp", "2"],
+    ],
+)
+def test_arguments_that_load_code_or_open_the_server_are_refused(words: list[str]) -> None:
+    with pytest.raises(ValidationError, match="is not taken"):
+        VllmForm(model="m", extra_args=words)
+
+
+def test_arguments_that_set_speed_and_memory_are_passed_on() -> None:
+    words = ["--enforce-eager", "--max-num-seqs", "64", "--max_num_batched_tokens=8192", "-O2", "--seed=-1"]
+    words += ["--speculative-config", '{"method": "ngram", "num_speculative_tokens": 3}']
+    assert VllmForm(model="m", extra_args=words).extra_args == words
+    for wrong in (["--max-num-seqs"], ["--max-num-seqs", "many"], ["--enforce-eager=1"]):
+        with pytest.raises(ValidationError):
+            VllmForm(model="m", extra_args=wrong)
+    for field in ("model", "reasoning_parser"):
+        with pytest.raises(ValidationError, match="does not begin with a dash"):
+            VllmForm(**{"model": "m", field: "--middleware=evil"})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("word", ["--api-key", "--api-key=sk-1234567890", "--api_key", "--hf-token=hf_123"])

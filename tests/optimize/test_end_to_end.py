@@ -80,7 +80,11 @@ class Relay:
     async def _chat(self, request: web.Request) -> web.Response:
         body = json.loads(await request.read())
         self.bodies.append(body)
-        async with self._session.post(f"{self.behind.base_url}/chat/completions", json=body) as answer:
+        url, key = (
+            f"{self.behind.base_url}/chat/completions",
+            {"Authorization": f"Bearer {self.behind.api_key()}"},
+        )
+        async with self._session.post(url, json=body, headers=key) as answer:
             data, status = await answer.read(), answer.status
         self.answered += 1
         return web.Response(body=data, status=status, content_type="application/json")

@@ -16,7 +16,10 @@ from tests.servers import FakeServer
 
 @pytest.fixture(autouse=True)
 def train_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Training in the test's own process: a child takes seconds to import torch. Tests of jobs have real ones."""
+    """Train in the test's own process: a child takes seconds to import torch.
+
+    The tests of `jobs` and `train` have real children.
+    """
     from audioreason.train import distributed
     from audioreason.train.loop import train
     from audioreason.train.recipe import Trained

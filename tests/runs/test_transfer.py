@@ -96,7 +96,7 @@ def test_unknown_missing_and_duplicate_ids_are_named(
             "line 2, has a answer_prediction that is not text",
         ),
         ("{broken\n", "line 1, is not JSON"),
-        ('[{"id": 3}]', "entry 1, has no id"),
+        ('[{"id": 3}]', "entry 1, has no answer_prediction. It has id"),
     ],
 )
 def test_a_file_that_is_not_of_the_form_imports_nothing(

@@ -7,11 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_examples import adapter_of
+from training_examples import adapter_of, deltas_of
 
-from audioreason.engines.adapters import (
-    read_adapter,
-)
 from audioreason.engines.experts import AdaptedExperts, LoraShape
 from audioreason.engines.launch import pocket_folder, start_engine
 from audioreason.engines.local import LocalEngine
@@ -81,14 +78,14 @@ def test_an_unknown_quantisation_is_refused(tiny: Path) -> None:
 
 
 def test_merged_and_on_top_agree(tiny: Path, adapter: Path) -> None:
-    from audioreason.engines.adapters import load_adapter
-    from audioreason.engines.local import merge_adapter
+    from audioreason.engines.adapters import apply_adapter, load_adapter
     from audioreason.engines.pocket import load_model
     from audioreason.engines.slots import Reader
 
     on_top = load_frozen(tiny)
-    load_adapter(on_top, read_adapter(adapter), "float32")
-    merged = merge_adapter(load_model(tiny), adapter)
+    load_adapter(on_top, deltas_of(adapter, tiny), "float32")
+    merged = load_model(tiny)
+    apply_adapter(merged, deltas_of(adapter, tiny))
     ids = list(range(40))
     one, other = (Reader(model, 10_000).read(ids, 0, []).logits for model in (merged, on_top))
     torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
@@ -102,7 +99,7 @@ def test_a_child_serves_the_pocket_listener_in_4_bits() -> None:
 
     with start_engine(pocket_folder(), quantize="nf4", device="cpu") as endpoint:
         body = {"messages": [{"role": "user", "content": "What do you hear?"}], "max_tokens": 8}
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {endpoint.api_key()}"}
         call = HttpRequest(f"{endpoint.base_url}/chat/completions", json.dumps(body).encode(), headers)
         with build_opener(ProxyHandler({})).open(call, timeout=200) as reply:
             assert json.loads(reply.read())["choices"][0]["message"]["content"]

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from audioreason.engines.adapters import WEIGHTS, Adapter, AdapterRecord
-from audioreason.engines.experts import LoraShape
+from audioreason.engines.adapters import Adapter, AdapterRecord
+from audioreason.engines.deltas import WEIGHTS
 from audioreason.engines.weights import Shards
 from audioreason.errors import ItemError, JobError, LabError
 from audioreason.items import Item, load_dataset, save_dataset
@@ -167,7 +167,7 @@ def adapter(lab: Workspace, tiny: Path) -> Callable[[bytes], Adapter]:
         write_atomic(folder / "adapter_config.json", '{"r": 4, "lora_alpha": 8.0, "target_modules": ["q"]}')
         write_atomic(folder / WEIGHTS, weights)
         write_atomic(folder / "audioreason.json", record.model_dump_json())
-        return Adapter(folder, LoraShape(4, 8.0, True, False), record)
+        return Adapter(folder, record)
 
     return make
 

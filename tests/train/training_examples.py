@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from audioreason.engines.adapters import AdapterRecord, add_lora, lora_parameters, save_adapter
+from audioreason.engines.deltas import AdapterDeltas
 from audioreason.engines.experts import LoraShape
 from audioreason.engines.weights import Shards, load_frozen
 from audioreason.train.data import Example
@@ -24,6 +25,11 @@ def adapter_of(model: Path, folder: Path, shape: LoraShape, spread: float) -> Pa
     record = AdapterRecord(base=model.name, fingerprint=Shards(model).fingerprint())
     save_adapter(trained, shape, folder, record)
     return folder
+
+
+def deltas_of(adapter: Path, model: Path) -> AdapterDeltas:
+    """What an adapter changes in a model."""
+    return AdapterDeltas(adapter, Shards(model).shapes())
 
 
 def tune(index: int, sr: int = 16_000) -> np.ndarray:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from audioreason.errors import JobError
-from audioreason.jobs.endpoints import DEFAULT_ENDPOINT, asked, embedded_model, named_endpoint
+from audioreason.errors import JobError, PromptError, UnansweredError
+from audioreason.jobs.endpoints import DEFAULT_ENDPOINT, asked, embedded_model, named_endpoint, wait_for
 from audioreason.jobs.kinds import Kind, Plan
 from audioreason.jobs.live import JobProgress, StoppedEarly
 from audioreason.wording import counted
@@ -136,6 +136,13 @@ class EvaluateSpec(BaseModel):
         description="Of all requests together; the runner finds by itself how many the server bears.",
         json_schema_extra={"advanced": True},
     )
+    server_wait_seconds: float | None = Field(
+        default=None,
+        ge=0,
+        title="Wait for a server that went away",
+        description="Each time. Empty: 60 seconds, or as long as its job waits if this workspace serves it.",
+        json_schema_extra={"advanced": True, "unit": "seconds"},
+    )
     allow_missing_audio: bool = Field(
         default=False,
         title="Ask without clip where it is missing",
@@ -199,24 +206,30 @@ def run(spec: EvaluateSpec, workspace: Workspace, progress: JobProgress) -> dict
     folder = run_folder(workspace, progress.job_id)
     with _endpoint(workspace, spec, progress) as endpoint:
         log.info("%s asks %s", prompt.name, endpoint.describe())
-        evaluate(
-            workspace,
-            dataset,
-            prompt,
-            endpoint,
-            _sampling(spec),
-            split=None if spec.splits[0] == "full" else spec.splits[0],
-            limit=spec.limit,
-            item_ids=spec.items or None,
-            run_id=progress.job_id,
-            resume=folder.exists(),
-            seed=spec.seeds[0],
-            concurrency=spec.concurrency,
-            progress=progress,
-            allow_missing_audio=spec.allow_missing_audio,
-            permutation=spec.orders[0] if spec.orders else None,
-            ablation=None if spec.clips[0] == "real" else spec.clips[0],
-        )
+        wait = spec.server_wait_seconds
+        try:
+            evaluate(
+                workspace,
+                dataset,
+                prompt,
+                endpoint,
+                _sampling(spec),
+                split=None if spec.splits[0] == "full" else spec.splits[0],
+                limit=spec.limit,
+                item_ids=spec.items or None,
+                run_id=progress.job_id,
+                resume=folder.exists(),
+                seed=spec.seeds[0],
+                concurrency=spec.concurrency,
+                progress=progress,
+                allow_missing_audio=spec.allow_missing_audio,
+                permutation=spec.orders[0] if spec.orders else None,
+                ablation=None if spec.clips[0] == "real" else spec.clips[0],
+                server_wait_seconds=wait_for(workspace, endpoint.base_url) if wait is None else wait,
+            )
+        except UnansweredError as error:
+            hint = f"Continue with: audioreason jobs resume {progress.job_id}"
+            raise UnansweredError(error.message, hint, error.answered, error.total) from error
     if run_status(folder) != "finished":
         raise StoppedEarly("The run can be continued where it stopped.")
     report = score_report(workspace, progress.job_id)
@@ -239,7 +252,7 @@ def plan(spec: EvaluateSpec, workspace: Workspace) -> Plan:
     """Items and requests of the whole matrix, tokens and time as past runs of its prompts took them."""
     from audioreason.items import load_dataset
     from audioreason.jobs.past import expect
-    from audioreason.prompts import load_prompt
+    from audioreason.prompts import load_prompt, remarks
 
     dataset = load_dataset(workspace, spec.dataset)
     counts = [len(_chosen(dataset, split, spec.items)[: spec.limit]) for split in dict.fromkeys(spec.splits)]
@@ -256,6 +269,9 @@ def plan(spec: EvaluateSpec, workspace: Workspace) -> Plan:
         )
     if dataset.info.kind == "benchmark" and _opens_sealed(dataset, spec):
         notes.append("This includes the sealed half: use it for final figures, not while you edit a prompt.")
+    for name in dict.fromkeys(spec.prompts):
+        with contextlib.suppress(PromptError):  # the job says why it cannot be used
+            notes += [f"{name}: {said}" for said in remarks(load_prompt(name, [workspace.prompts]))]
     if None in endpoints and len(expand(spec)) > 1:
         notes.append("Each run starts an engine of its own; with a serve job they would share one.")
     per_run = sum(counts) * spec.samples * len(set(spec.seeds))

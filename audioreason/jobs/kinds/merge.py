@@ -5,7 +5,6 @@ Knows nothing about tensors: that is the room `train`.
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -47,7 +46,7 @@ class MergeSpec(BaseModel):
 
 def run(spec: MergeSpec, workspace: Workspace, progress: JobProgress) -> dict[str, Any]:
     """Merge; an attempt that was cut short goes on with the next shard."""
-    from audioreason.train.merge import MERGED, Stopped, merge
+    from audioreason.train.merge import MERGED, Stopped, merge, proof_of
 
     out = models_folder(workspace) / spec.name
     if progress.attempt > 1:
@@ -57,7 +56,7 @@ def run(spec: MergeSpec, workspace: Workspace, progress: JobProgress) -> dict[st
             merge(adapter_folder(workspace, spec.adapter), model_folder(spec.model), out, progress)
         except Stopped as stopped:
             raise StoppedEarly(str(stopped)) from stopped
-    return {"model": spec.name, "folder": str(out)}
+    return {"model": spec.name, "folder": str(out), "proof": proof_of(out)}
 
 
 def check_resume(spec: MergeSpec, workspace: Workspace, job_id: str) -> None:
@@ -67,35 +66,27 @@ def check_resume(spec: MergeSpec, workspace: Workspace, job_id: str) -> None:
         LabError: if one of them is gone or another than when it began, or the folder is of another merge.
     """
     from audioreason.engines.adapters import check_base, read_adapter
-    from audioreason.train.merge import MERGED, origin_of, unfinished
+    from audioreason.train.merge import MERGED, is_of, origin_of, unfinished
 
     model = model_folder(spec.model)
     adapter = read_adapter(adapter_folder(workspace, spec.adapter))
     found = fingerprint(model)
     if adapter.record is not None and adapter.record.fingerprint != found:
         check_base(adapter, model)
-    origin = json.loads(json.dumps(origin_of(adapter, model, found)))
+    origin = origin_of(adapter, model, found)
     out = models_folder(workspace) / spec.name
-    if out.exists() and not _is_of(out / MERGED, origin):
+    if out.exists() and not is_of(out / MERGED, origin):
         raise JobError(
             f"The folder models/{out.name} holds another model than this merge makes.",
             "Duplicate this job with another name.",
         )
     part = unfinished(out)
-    if not out.exists() and (part / MERGED).exists() and not _is_of(part / MERGED, origin):
+    if not out.exists() and (part / MERGED).exists() and not is_of(part / MERGED, origin):
         raise JobError(
             f"The adapter {adapter.folder.name} or the model {model.name} has changed since models/{out.name}"
             " was begun, so its shards would not belong together.",
             "Bring it back as it was, or retry: that merges from the beginning what is there now.",
         )
-
-
-def _is_of(note: Path, origin: dict[str, Any]) -> bool:
-    """Whether a folder was made of what a merge is made of now; a note of before names no weights."""
-    try:
-        return bool({"weights": origin["weights"], **json.loads(note.read_bytes())} == origin)
-    except (OSError, ValueError, TypeError):
-        return False
 
 
 def models_folder(workspace: Workspace) -> Path:
@@ -125,6 +116,7 @@ def adapter_folder(workspace: Workspace, adapter: str) -> Path:
 def plan(spec: MergeSpec, workspace: Workspace) -> Plan:
     """Size and time; sees that the adapter belongs to the model."""
     from audioreason.engines.adapters import check_base, read_adapter
+    from audioreason.engines.deltas import AdapterDeltas
     from audioreason.engines.weights import Shards
     from audioreason.train.merge import room
 
@@ -133,13 +125,15 @@ def plan(spec: MergeSpec, workspace: Workspace) -> Plan:
     model = model_folder(spec.model)
     adapter = read_adapter(adapter_folder(workspace, spec.adapter))
     check_base(adapter, model)
-    size = Shards(model).size()
+    shards = Shards(model)
+    changed = len(AdapterDeltas(adapter.folder, shards.shapes()).names)
+    size = shards.size()
     free = shutil.disk_usage(workspace.root).free
     return Plan(
         seconds=max(1.0, size / _BYTES_A_SECOND),
         basis="At 150 MB a second.",
         checks=(
-            Check("adapter", "ok", f"{adapter.folder.name} was trained on {model.name}."),
+            Check("adapter", "ok", f"{adapter.folder.name} changes {changed:,} tensors of {model.name}."),
             Check(
                 "disk",
                 "ok" if free >= room(size) else "fail",

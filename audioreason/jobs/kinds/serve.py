@@ -80,7 +80,14 @@ class ServeSpec(VllmForm):
 
 def run(spec: ServeSpec, workspace: Workspace, progress: JobProgress) -> dict[str, Any]:
     """Serve until stopped; a server has no end of its own, so it is always "stopped", never "finished"."""
-    from audioreason.inference.endpoint import Endpoint, load_endpoints, remove_endpoint, save_endpoint
+    from audioreason.inference.endpoint import (
+        Endpoint,
+        key_environment,
+        load_endpoints,
+        remove_endpoint,
+        save_endpoint,
+        server_key,
+    )
 
     port = _port(spec, progress)
     model = _model_name(spec)
@@ -93,8 +100,14 @@ def run(spec: ServeSpec, workspace: Workspace, progress: JobProgress) -> dict[st
         before = vllm_memory(spec, WAIT_SECONDS)
     else:
         command = local_command(spec, workspace, model, port)
-    base_url = f"http://127.0.0.1:{port}/v1"
-    endpoint = Endpoint(name=spec.name, base_url=base_url, model=model, job=progress.job_id)
+    key = server_key(workspace, progress.job_id)
+    endpoint = Endpoint(
+        name=spec.name,
+        base_url=f"http://127.0.0.1:{port}/v1",
+        model=model,
+        api_key_file=key,
+        job=progress.job_id,
+    )
 
     progress.address(endpoint.base_url)
 
@@ -104,7 +117,7 @@ def run(spec: ServeSpec, workspace: Workspace, progress: JobProgress) -> dict[st
 
     supervisor = Supervisor(
         command, f"{endpoint.root_url}/health", spec.engine, spec.model or model, patience=spec.patience,
-        attempts=spec.attempts, before=before,
+        attempts=spec.attempts, before=before, environment=key_environment(key.read_text(encoding="utf-8")),
     )  # fmt: skip
     try:
         restarts = supervisor.serve(progress, on_ready)
@@ -112,6 +125,7 @@ def run(spec: ServeSpec, workspace: Workspace, progress: JobProgress) -> dict[st
         # not if somebody has given the name to another server meanwhile
         if any(e.name == spec.name and e.base_url == endpoint.base_url for e in load_endpoints(workspace)):
             remove_endpoint(workspace, spec.name)
+        key.unlink(missing_ok=True)
     times = "once" if restarts == 1 else f"{restarts} times"
     raise StoppedEarly(f"The server was stopped; it had been restarted {times}." if restarts else "")
 
