@@ -430,6 +430,7 @@ def server_key(workspace: Workspace, name: str) -> Path:
     """
     path = workspace.keys / name
     if not path.is_file():
+        write_atomic(path.with_name(".gitignore"), "*\n")  # a workspace may be committed, its keys not
         write_atomic(path, secrets.token_urlsafe(32))
     return path
 
