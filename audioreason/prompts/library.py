@@ -99,11 +99,18 @@ def decode_prompt(raw: bytes, name: str) -> str:
     utf16 = raw.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:
         if not utf16 and b"\0" in raw[:200]:
-            raise PromptError(f"{name} is not UTF-8 text; it looks like UTF-16.", "Save it as UTF-8.")
-        return raw.decode("utf-16" if utf16 else "utf-8")
+            raise PromptError(
+                f"{name} cannot be read as text: it looks like UTF-16 without its mark.", "Save it as UTF-8."
+            )
+        text = raw.decode("utf-16" if utf16 else "utf-8")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        raise PromptError(f"Line {line} of {name} is not UTF-8 text.", "Save it as UTF-8.", line) from error
+        raise PromptError(
+            f"Line {line} of {name} cannot be read as text: it is not UTF-8.", "Save it as UTF-8.", line
+        ) from error
+    if not text:
+        raise PromptError(f"{name} cannot be read as text: it is empty.", "Write the prompt into it.")
+    return text
 
 
 @lru_cache(maxsize=512)  # pages list every prompt at every click

@@ -225,7 +225,7 @@ class _Group:
 
     sql: str
     join: str = ""
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: dict[str, Any] = field(default_factory=dict)
 
 
 def _group(catalog: Catalog, numbers: Sequence[int], column: str) -> _Group:
