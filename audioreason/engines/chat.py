@@ -26,7 +26,15 @@ from audioreason.errors import EngineError
 MAX_CLIPS = 8
 ReasoningParser = Literal["qwen3"]
 
-_NOT_BUILT = ("tools", "functions", "response_format", "logit_bias", "frequency_penalty", "presence_penalty")
+_NOT_BUILT = (
+    "tools",
+    "functions",
+    "response_format",
+    "logit_bias",
+    "frequency_penalty",
+    "presence_penalty",
+    "no_repeat_ngram_size",
+)
 
 
 class _Part(BaseModel):
