@@ -72,6 +72,7 @@ def list_runs(
         if not rows:
             remark("No runs yet. Try: audioreason eval --dataset soundcheck --prompt structured-reasoning")
             return
+        unrated = ("unrated",) if any(row["unrated"] for row in rows) else ()
         emit_table(
             (
                 "run",
@@ -81,6 +82,7 @@ def list_runs(
                 "model",
                 "n",
                 "answered",
+                *unrated,
                 "strict",
                 "95%",
                 "official",
@@ -91,7 +93,7 @@ def list_runs(
                 (
                     *(row[name] for name in ("run_id", "dataset")),
                     row["split"] or "full",
-                    *(row[name] for name in ("prompt", "model", "n", "answered")),
+                    *(row[name] for name in ("prompt", "model", "n", "answered", *unrated)),
                     percent(row["strict"]),
                     interval(_bounds(row)),
                     percent(row["official"]),
@@ -100,7 +102,7 @@ def list_runs(
                 )
                 for row in rows
             ],
-            right=("n", "answered", "strict", "95%", "official"),
+            right=("n", "answered", *unrated, "strict", "95%", "official"),
         )
 
     either(json, rows, table)
@@ -235,9 +237,15 @@ def _flat(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 def print_report(report: dict[str, Any]) -> None:
     """Print a run's report for people: both scores, then by group."""
     strict, official = report["strict"], report["official"]
-    remark(f"{report['run']}: {report['answered']} of {report['n']} answered")
+    model = f" by {report['model']}" if report["model"] else ""
+    remark(f"{report['run']}: {report['answered']} of {report['n']} answered{model}")
     if report["reveals"]:
         remark(f"! The prompt told the model each item's {' and '.join(report['reveals'])}.")
+    if report["unrated"]:
+        remark(
+            f"Unrated: {counted(report['unrated'], 'answered item')}, whose gold answer is none of the"
+            f" choices. No accuracy below counts them. See: audioreason data check {report['dataset']}"
+        )
     emit_table(
         ("score", "correct", "accuracy", "95%"),
         [
@@ -258,6 +266,11 @@ def print_report(report: dict[str, Any]) -> None:
                 ],
                 right=("n", "strict", "official"),
             )
+    for failure in report["failures"]:
+        number = counted(failure["count"], "prediction")
+        remark(f"\n{number} without an answer ({failure['kind']}). The first: {plain(failure['first'])}")
+    if report["failures"]:
+        remark(f"Ask again with: audioreason eval --run-id {report['run']} --resume")
     if report["disagreements"]:
         remark(
             f"\nstrict and official disagree on {counted(len(report['disagreements']), 'item')}"

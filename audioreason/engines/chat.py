@@ -32,7 +32,10 @@ ReasoningParser = Literal["qwen3"]
 _RANGE_ERRORS = {  # as pydantic calls them
     "greater_than", "greater_than_equal", "less_than", "less_than_equal", "too_long", "string_too_long",
 }  # fmt: skip
-_NOT_BUILT = ("tools", "functions", "response_format", "logit_bias", "frequency_penalty", "presence_penalty")
+_NOT_BUILT = (
+    "tools", "functions", "response_format", "logit_bias", "frequency_penalty", "presence_penalty",
+    "no_repeat_ngram_size",
+)  # fmt: skip
 
 
 class FieldError(EngineError):
