@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -105,7 +106,7 @@ def parse_body(raw: bytes) -> ChatBody:
         EngineError: one sentence that names the field.
     """
     try:
-        data = json.loads(raw)
+        data = orjson.loads(raw)  # refuses what is nested too deeply, and half a surrogate pair
     except ValueError as error:
         raise EngineError(f"The body is not valid JSON ({error}).") from error
     if not isinstance(data, dict):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from audioreason.errors import PromptError
 from audioreason.prompts.template import LONGEST, Prompt, parse_prompt
-from audioreason.workspace import shipped
+from audioreason.workspace import read_regular, shipped
 
 
 def load_prompt(name_or_path: str, folders: Sequence[Path] = ()) -> Prompt:
@@ -82,9 +82,10 @@ def _read(path: Path) -> Prompt:
         if path.stat().st_size > 4 * LONGEST:  # bytes: parse_prompt counts characters
             raise PromptError(f"{path} is longer than {LONGEST:,} characters.", "Shorten it.")
         # bytes, because reading text would change line endings and with them the version
-        text = path.read_bytes().decode("utf-8")
+        text = read_regular(path).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise PromptError(f"{path} cannot be read as text ({type(error).__name__}).") from error
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise PromptError(f"{path} cannot be read as text ({why}).", "Replace it by a text file.") from error
     return _parse(text, path.stem)
 
 

@@ -123,7 +123,7 @@ class Loader:
     def refresh(self, cursor: duckdb.DuckDBPyConnection, budget: float | None) -> None:
         """Bring the tables up to date; spends about `budget` seconds on scoring, None: whatever it takes."""
         collecting = gc.isenabled()
-        gc.disable()  # what is known of ten thousand runs stays: looking for garbage in it takes half the time
+        gc.disable()  # looking for garbage among what is known of ten thousand runs takes half the time
         try:
             self._refresh(cursor, budget)
         finally:

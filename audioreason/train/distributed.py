@@ -30,6 +30,7 @@ from audioreason.workspace import Workspace
 _ERRORS: dict[str, type[LabError]] = {
     kind.__name__: kind for kind in (EngineError, GuardError, ItemError, WorkspaceError)
 }
+_LONGEST_LINE = 1 << 20  # characters of what a process says that are looked at together
 _GRACE = 120.0  # seconds for a state to be written after a stop
 
 
@@ -104,7 +105,7 @@ def _relay(process: subprocess.Popen[str], progress: Progress, stop: Path) -> di
     last: dict[str, Any] = {}
     assert process.stdout is not None
     try:
-        for line in process.stdout:
+        while line := process.stdout.readline(_LONGEST_LINE):
             if not line.startswith('{"audioreason"'):
                 continue
             said = json.loads(line)["audioreason"]
