@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -122,8 +123,8 @@ def parse_body(raw: bytes) -> ChatBody:
         EngineError: if the body is of another form.
     """
     try:
-        data = json.loads(raw)
-    except (ValueError, RecursionError) as error:
+        data = orjson.loads(raw)  # refuses what is nested too deeply, and half a surrogate pair
+    except ValueError as error:
         raise EngineError(f"The body is not valid JSON ({error}).") from error
     if not isinstance(data, dict):
         raise EngineError("The body must be a JSON object.")

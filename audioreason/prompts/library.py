@@ -10,7 +10,7 @@ from pathlib import Path
 
 from audioreason.errors import PromptError
 from audioreason.prompts.template import LONGEST, Prompt, parse_prompt
-from audioreason.workspace import shipped
+from audioreason.workspace import read_regular, shipped
 
 
 def load_prompt(name_or_path: str, folders: Sequence[Path] = ()) -> Prompt:
@@ -84,7 +84,7 @@ def _read(path: Path) -> Prompt:
         if path.stat().st_size > 4 * LONGEST:  # bytes: parse_prompt counts characters
             raise PromptError(f"{path} is longer than {LONGEST:,} characters.", "Shorten it.")
         # bytes, because reading text would change line endings and with them the version
-        text = decode_prompt(path.read_bytes(), str(path))
+        text = decode_prompt(read_regular(path), str(path))
     except OSError as error:
         raise PromptError(f"{path} cannot be read ({error.strerror or error}).", "Check the file.") from error
     return _parse(text, path.stem)
