@@ -89,6 +89,8 @@ class Form:
                 message = str(one["msg"]).removeprefix("Value error, ")
                 if one["type"] == "string_pattern_mismatch":  # every pattern here is that of a name
                     message = _NAME
+                if not name:  # it stands alone, not under a field
+                    message = message[:1].upper() + message[1:]
                 self.problems.setdefault(name, f"{message.rstrip('.')}.")
         except LabError as error:
             self.problems.setdefault("", str(error))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from audioreason.errors import EndpointError
+from audioreason.errors import EndpointError, UnansweredError
 from audioreason.evaluate import evaluate
 from audioreason.inference.endpoint import Endpoint, Sampling
 from audioreason.items import load_dataset
@@ -141,7 +141,8 @@ def ask(
 
     Raises:
         Interrupted: if a stop was asked for.
-        EndpointError: if the server went away, or no prediction has an answer.
+        UnansweredError: if the server went away, or answered less than half.
+        EndpointError: if no prediction has an answer.
         LabError: as `evaluate`.
     """
     folder = run_folder(workspace, run_id)
@@ -152,23 +153,27 @@ def ask(
             pass
         else:
             return
-    evaluate(
-        workspace,
-        load_dataset(workspace, dataset),
-        stored_prompt(workspace, run_id, prompt),
-        endpoint,
-        sampling,
-        split=None if split == "full" else split,
-        limit=limit,
-        item_ids=item_ids,
-        run_id=run_id,
-        resume=folder.is_dir(),
-        seed=seed,
-        concurrency=config.concurrency,
-        progress=progress,
-        kind=kind,
-        ablation=ablation,
-    )
+    try:
+        evaluate(
+            workspace,
+            load_dataset(workspace, dataset),
+            stored_prompt(workspace, run_id, prompt),
+            endpoint,
+            sampling,
+            split=None if split == "full" else split,
+            limit=limit,
+            item_ids=item_ids,
+            run_id=run_id,
+            resume=folder.is_dir(),
+            seed=seed,
+            concurrency=config.concurrency,
+            progress=progress,
+            kind=kind,
+            ablation=ablation,
+        )
+    except UnansweredError as error:  # its hint would continue the run alone, not the experiment
+        message = error.message.replace("The run", f"The run {run_id}", 1)
+        raise UnansweredError(message, "What was answered is kept.", error.answered, error.total) from error
     if run_status(folder) != "finished":
         raise Interrupted
     _check_answered(run_id, folder)

@@ -18,7 +18,7 @@ from audioreason.jobs import actions
 from audioreason.jobs import rows as table
 from audioreason.jobs.kinds.serve import ServeSpec
 from audioreason.jobs.supervise import answers, free_port
-from audioreason.jobs.vllm import VllmForm, preflight, vllm_command
+from audioreason.jobs.vllm import VllmForm, check_start, preflight, vllm_command
 from audioreason.jobs.watch import job, tail_log
 from audioreason.workspace import Workspace
 from tests.jobs.helpers import gone, until, until_state
@@ -304,3 +304,14 @@ def test_a_server_takes_no_cpu_slot_so_that_those_who_ask_it_can_run() -> None:
 
     assert KIND.needs(ServeSpec()).cpus == 0
     assert KIND.needs(ServeSpec(engine="vllm", tensor_parallel=2, data_parallel=4)).gpus == 8
+
+
+def test_a_taken_port_is_refused_before_anything_is_loaded(workspace: Workspace, fake: Path) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(JobError, match=f"Port {port} is in use"):
+            check_start(VllmForm(model=str(fake), port=port))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import resource
 import shutil
@@ -26,7 +27,7 @@ from audioreason.rest.record import (
 from audioreason.runs import Prediction, load_record, run_folder
 from audioreason.runs.storage import merged_predictions
 from audioreason.workspace import FileLock, Workspace
-from tests.servers import FakeServer
+from tests.servers import FakeServer, Reply, Request, Status
 
 
 def answers(workspace: Workspace, run_id: str) -> list[Prediction]:
@@ -285,6 +286,27 @@ def test_a_silent_control_is_asked_with_the_candidates_and_decides_what_counts(
     problems = read_problems(workspace, "controlled", 1)
     assert problems is not None and not problems["counts"].any(), "so few cannot be said to need their clips"
     assert last.training, "what is learned from does not hang on it"
+
+
+def test_a_silent_control_that_is_refused_stops_the_phase_and_says_why(
+    workspace: Workspace, server: FakeServer, model: Path
+) -> None:
+    answer = server.reply
+    assert callable(answer)
+
+    def reply(request: Request) -> Reply:
+        parts = [part for part in request.body["messages"][-1]["content"] if part["type"] == "input_audio"]
+        sound = base64.b64decode(parts[0]["input_audio"]["data"])
+        return answer(request) if any(sound[44:]) else Status(400, "this file may not be read")
+
+    server.reply = reply
+    config = settings(model, name="refused", control=1, eval_prompts=["baseline"])
+    with pytest.raises(LabError, match=r"refused-r1-silent .*this file may not be read.* --resume"):
+        run(workspace, config, serve=serving(server))
+    assert [one.phase for one in read_experiment(workspace, "refused").rounds] == ["evaluate"]
+    server.reply = answer
+    done = run(workspace, config, serve=serving(server), resume=True)
+    assert done.state == "finished" and done.rounds[1].silent == "refused-r1-silent"
 
 
 def test_the_cue_gate_needs_a_dataset_and_a_prompt_that_tell_what_is_heard(
