@@ -22,6 +22,7 @@ SUBJECTS = (
     "errors",
     "optimize",
     "rest",
+    "answers",
 )
 
 
