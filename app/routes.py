@@ -75,5 +75,7 @@ def _guarded(handler: Handler) -> Handler:
             return await handler(request)
         except ItemError as error:
             return PlainTextResponse(str(error), status_code=404)
+        except (OSError, ValueError):  # a name that no file can have
+            return PlainTextResponse("There is nothing under this address.", status_code=404)
 
     return guarded

@@ -5,6 +5,7 @@ Pages and routes ask here instead of opening things themselves. Knows nothing ab
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import time
@@ -22,7 +23,7 @@ from audioreason.items import Dataset, Item, load_dataset, prepare_clip
 from audioreason.items.picture import Picture, picture
 from audioreason.prompts import Prompt, list_prompts
 from audioreason.runs import Catalog
-from audioreason.workspace import Workspace, shipped
+from audioreason.workspace import FULL, Workspace, disk_error, shipped
 
 
 @functools.cache
@@ -199,6 +200,8 @@ def _picture(prepared: Path) -> Picture:
 
 def show_script_error(error: Exception) -> bool:
     """Show a LabError as its sentence and hint; everything else keeps Streamlit's own display."""
+    if isinstance(error, OSError) and error.errno in (*FULL, errno.EROFS):
+        error = disk_error(Path(error.filename or workspace().root), error)
     if not isinstance(error, LabError):
         return False
     st.error(f"{plain(error.message)}\n\n{plain(error.hint)}".strip(), icon=":material/error:")

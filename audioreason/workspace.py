@@ -13,6 +13,7 @@ import os
 import secrets
 import shutil
 import sqlite3
+import stat
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -133,6 +134,24 @@ class Workspace:
         return clip_folder(self.cache)
 
     @contextlib.contextmanager
+    def sqlite_reader(self) -> Iterator[sqlite3.Connection]:
+        """`lab.sqlite` as it is, which must exist, without waiting for whoever writes; rows by name.
+
+        Raises:
+            WorkspaceError: if it cannot be read.
+        """
+        path = self.root / "lab.sqlite"
+        try:
+            try:
+                connection = _readable(path)
+            except sqlite3.OperationalError as error:  # where nothing may be made beside it
+                connection = _reading_copy(path, sqlite_fault(path, error))
+            with contextlib.closing(connection):
+                yield connection
+        except sqlite3.DatabaseError as error:
+            raise sqlite_fault(path, error) from error
+
+    @contextlib.contextmanager
     def sqlite(self) -> Iterator[sqlite3.Connection]:
         """`lab.sqlite` in one transaction (BEGIN IMMEDIATE): committed on success, rolled back on error.
 
@@ -178,6 +197,17 @@ _UNWRITABLE = (
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_CANTOPEN,
 )
+
+
+def _readable(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=10)
+    try:
+        connection.row_factory = sqlite3.Row
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _opened(path: Path) -> sqlite3.Connection:
@@ -251,6 +281,17 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise disk_error(path, error) from error
+
+
+def read_regular(path: Path) -> bytes:
+    """What a file holds. A device or a pipe under its name, which might never end, is refused.
+
+    Raises:
+        OSError: if it cannot be read, or is no regular file.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    return path.read_bytes()
 
 
 def truncate_torn_tail(path: Path) -> int:

@@ -15,8 +15,9 @@ import base64
 import binascii
 import json
 import socket
+import ssl
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,8 @@ class FakeServer:
         healthy: bool = True,
         metrics: str | None = None,
         port: int = 0,
+        tls: ssl.SSLContext | None = None,
+        fields: Collection[str] | None = None,
     ) -> None:
         self.reply: Reply | Callable[[Request], Reply] = Text() if reply is None else reply
         self.models = tuple(models)
@@ -140,6 +143,8 @@ class FakeServer:
         self.check_model = check_model
         self.has_health = has_health
         self.healthy = healthy
+        self.tls = tls
+        self.fields = None if fields is None else frozenset(fields)  # that it knows; None: it ignores others
         self.metrics = metrics
         self.requests: list[Request] = []
         self.in_flight = 0
@@ -166,7 +171,7 @@ class FakeServer:
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}/v1"
 
     @property
     def endpoint(self) -> Any:
@@ -202,7 +207,9 @@ class FakeServer:
             app.router.add_get("/health", self._health)
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.01)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", self._wanted_port, backlog=1024, reuse_address=True)
+        site = web.TCPSite(
+            runner, "127.0.0.1", self._wanted_port, backlog=1024, reuse_address=True, ssl_context=self.tls
+        )
         await site.start()
         self.port = runner.addresses[0][1]
         self._ready.set()
@@ -253,6 +260,11 @@ class FakeServer:
         try:
             if self.check_model and body.get("model") not in self.models:
                 return _error(404, f"The model `{body.get('model')}` does not exist.")
+            if self.fields is not None and (unknown := sorted(body.keys() - self.fields)):
+                said = [
+                    {"error": {"code": 400, "message": f'Unknown name "{unknown[0]}": Cannot find field.'}}
+                ]
+                return web.json_response(said, status=400)
             if (problem := self._listen(body)) is not None:
                 return _error(400, problem)
             reply = self.reply(request) if callable(self.reply) else self.reply

@@ -39,6 +39,8 @@ def number_line(found: Overview, run: Mapping[str, Any]) -> str:
         f"{100 * strict.high:.1f} · {items}]",
         f"**{percent(found.official.value)}** :gray[official]",
     ]
+    if unrated := int(run.get("unrated") or 0):
+        words.append(f"**{unrated:,}** :gray[unrated: the gold answer is none of the choices]")
     for name, number in sorted(outcomes_of(found).items(), key=lambda pair: -pair[1]):
         if name in FAILURES and number:
             words.append(f"**{number:,}** :gray[{outcome_words(name)}]")

@@ -95,6 +95,8 @@ def ended_line(view: JobView) -> list[Part]:
         low, high = (100 * bound for bound in strict["ci95"])
         parts.append([f"{100 * strict['accuracy']:.1f}% strict", "strong"])
         parts.append([f"{low:.1f} to {high:.1f}, {view.result['answered']:,} answered", "grey"])
+    if unrated := (view.result or {}).get("unrated"):
+        parts.append([f"{unrated:,} unrated: no gold among the choices", "grey"])
     unanswered = _unanswered(view)
     if unanswered:
         parts.append([f"{unanswered:,} not answered", "wrong"])

@@ -160,7 +160,7 @@ def sampling(variant: Variant, repeated: bool = False) -> None:
 
 
 def more_sampling(variant: Variant, with_top_k: bool = True) -> None:
-    """The rarer fields: who is asked, top k, min p, repetition penalty, seed."""
+    """The rarer fields: who is asked, top k, min p, penalties, seed, stop texts."""
     names = [IN_USE, *(endpoint.name for endpoint in load_endpoints(session.workspace()))]
     chosen = variant.value("endpoint")
     st.selectbox(
@@ -176,9 +176,19 @@ def more_sampling(variant: Variant, with_top_k: bool = True) -> None:
         if with_top_k:
             _number(variant, "top_k", "Top k", -1, 1000, 1)
         _number(variant, "repetition_penalty", "Repetition penalty", 0.5, 2.0, 0.05)
+        _number(variant, "no_repeat_ngram_size", "No repeated n-grams of", 1, 1000, 1)
     with right:
         _number(variant, "min_p", "Min p", 0.0, 1.0, 0.01)
         _number(variant, "seed", "Seed", 0, 2**31 - 1, 1, "new each run")
+    st.text_area(
+        "Stop texts",
+        value=variant.start("stop"),
+        placeholder="one a line; an answer ends where one would come",
+        height=68,
+        key=variant.key("stop"),
+        on_change=variant.setting_changed,
+        args=("stop",),
+    )
 
 
 def _number(

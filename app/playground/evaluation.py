@@ -77,4 +77,6 @@ def _settings(variant: Variant, picked: Picked, chosen: _Items, limit: int | Non
         "top_k": sampling.top_k,
         "min_p": sampling.min_p,
         "repetition_penalty": sampling.repetition_penalty,
+        "no_repeat_ngram_size": sampling.no_repeat_ngram_size,
+        "stop": list(sampling.stop or ()),
     }

@@ -23,12 +23,14 @@ _DEFAULT_PROMPT = "structured-reasoning"
 IN_USE = "in use"  # the endpoint that the whole lab uses
 
 # field -> what an untouched form holds; None leaves the choice to the server
-SAMPLING: dict[str, float | int | None] = {
+SAMPLING: dict[str, float | int | str | None] = {
     "temperature": 0.1,
     "top_p": None,
     "top_k": None,
     "min_p": None,
     "repetition_penalty": None,
+    "no_repeat_ngram_size": None,
+    "stop": "",  # one text a line
     "max_tokens": 4096,
     "samples": 1,
     "seed": None,
@@ -158,6 +160,7 @@ class Variant:
     def sampling(self) -> Sampling:
         """The sampling of each of the generations: the count of samples is the caller's business."""
         values = {field: self.value(field) for field in SAMPLING if field not in ("samples", "seed")}
+        values["stop"] = tuple(line for line in (values["stop"] or "").splitlines() if line)
         return Sampling(**{field: value for field, value in values.items() if value is not None})
 
     def seed(self) -> int:

@@ -5,9 +5,12 @@ Knows nothing about what is inside.
 
 from __future__ import annotations
 
+import lzma
 import shutil
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -16,9 +19,22 @@ from typing import IO
 from audioreason.acquire.hub import check_room
 from audioreason.errors import ItemError
 from audioreason.progress import Progress, Quiet
+from audioreason.workspace import FULL, disk_error
 
 MAX_BYTES = 200 << 30
 MAX_FILES = 2_000_000
+# what the libraries raise for archives that are damaged, encrypted, or packed by an unknown method
+_DAMAGED = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
 _MOST_TIMES = 200  # a zip that grows more than this is none of ours
 
 
@@ -49,10 +65,12 @@ def unpack(archive: Path, folder: Path, progress: Progress | None = None) -> int
                     raise ItemError("Unpacking was stopped.", "The same command begins it again.")
         shutil.rmtree(folder, ignore_errors=True)
         temporary.replace(folder)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
-        if isinstance(error, OSError) and error.errno == 28:
-            raise ItemError(f"The disk is full: {archive.name} is not unpacked.", "Make room.") from error
-        raise ItemError(f"{archive.name} cannot be unpacked ({error}).", "Fetch it again.") from error
+    except _DAMAGED as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise disk_error(temporary, error) from error
+        locked = "password" in str(error) or "encrypted" in str(error)
+        hint = "Unpack it yourself and give the folder." if locked else "Fetch it again."
+        raise ItemError(f"{archive.name} cannot be unpacked ({error}).", hint) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return count
@@ -60,7 +78,10 @@ def unpack(archive: Path, folder: Path, progress: Progress | None = None) -> int
 
 def is_archive(path: Path) -> bool:
     """Whether a file is a zip or a tar, compressed or not."""
-    return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+    try:
+        return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+    except _DAMAGED:
+        return False
 
 
 def _inside(archive: Path, name: str) -> Path:
@@ -83,7 +104,7 @@ def _members(archive: Path, folder: Path) -> Iterator[tuple[int, Iterator[tuple[
             _limit(archive, len(infos), sum(info.file_size for info in infos), folder)
             yield len(infos), ((info.filename, packed.open(info)) for info in infos)
         return
-    if not tarfile.is_tarfile(archive):
+    if not is_archive(archive):
         raise ItemError(f"{archive.name} is neither a zip nor a tar.", "Is it the right file?")
     with tarfile.open(archive) as listed:
         members = [member for member in listed if member.isreg()]

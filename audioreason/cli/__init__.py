@@ -9,9 +9,11 @@ Commands import what they need when they run, so that `audioreason --help` answe
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,7 +35,7 @@ from audioreason.cli import (
     working,
 )
 from audioreason.errors import LabError
-from audioreason.workspace import private_files
+from audioreason.workspace import FULL, disk_error, private_files
 
 app = typer.Typer(
     name="audioreason",
@@ -96,8 +98,18 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:  # after BrokenPipeError, which is one
+        if error.errno in (*FULL, errno.EROFS):
+            said = disk_error(Path(error.filename or os.environ.get("AUDIOREASON_WORKSPACE", ".")), error)
+            sys.stderr.write(f"{said.message}\n  {said.hint}\n")
+            sys.exit(1)
         place = f"{error.filename}: " if error.filename else ""
         sys.stderr.write(f"{place}{error.strerror or error}.\n")
+        sys.exit(1)
+    except RecursionError:
+        sys.stderr.write("The input is nested too deeply to be read.\n")
+        sys.exit(1)
+    except UnicodeEncodeError as error:
+        sys.stderr.write(f"The input has a character that is none ({error.object[error.start]!a}).\n")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

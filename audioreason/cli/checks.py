@@ -10,10 +10,12 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from audioreason.errors import WorkspaceError
+from audioreason.errors import LabError, WorkspaceError
+from audioreason.wording import counted
 from audioreason.workspace import Workspace, shipped
 
 
@@ -40,6 +42,33 @@ def run_checks(workspace: Workspace | WorkspaceError) -> list[Check]:
         _gpu(),
         _vllm(),
     ]
+
+
+def verify_runs(workspace: Workspace) -> list[Check]:
+    """Read every file of every run, archived ones too: its checksum, and where it has none, its pages."""
+    from audioreason.runs.record import folders_of_runs, read_record
+    from audioreason.runs.storage import check_parquet
+
+    damaged, runs, old = [], 0, 0
+    for parent in (workspace.runs, workspace.archive):
+        for run_id, folder in folders_of_runs(parent):
+            runs += 1
+            files = [
+                folder / "items.parquet",
+                *folder.glob("predictions.parquet"),
+                *folder.glob("*/*.parquet"),
+            ]
+            sealed = []
+            for check in (lambda: read_record(folder), *(partial(check_parquet, file) for file in files)):
+                try:
+                    sealed.append(check())
+                except LabError as error:
+                    damaged.append(Check(f"run {run_id}", "fail", str(error)))
+            old += not all(sealed)
+    said = f"{counted(runs, 'run')} read, {len({one.name for one in damaged})} damaged"
+    if old:
+        said += f"; {old} from before there were checksums: only what cannot be read is found in them"
+    return [*damaged, Check("runs", "fail" if damaged else "ok", f"{said}.")]
 
 
 def _python() -> Check:
@@ -99,6 +128,8 @@ def _embedded_model() -> Check:
 def _workspace(workspace: Workspace | WorkspaceError) -> Check:
     if isinstance(workspace, WorkspaceError):
         return Check("workspace", "fail", str(workspace))
+    if not os.access(workspace.root, os.W_OK):
+        return Check("workspace", "warn", f"{workspace.root} is read-only: it can be read, and nothing else.")
     free = shutil.disk_usage(workspace.root).free / 1e9
     state: Literal["ok", "warn"] = "ok" if free > 2 else "warn"
     return Check("workspace", state, f"{workspace.root}, {free:.1f} GB free")

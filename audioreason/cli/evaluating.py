@@ -96,6 +96,12 @@ def evaluate(
     top_k: Annotated[int | None, typer.Option(min=-1)] = None,
     min_p: Annotated[float | None, typer.Option(min=0, max=1)] = None,
     repetition_penalty: Annotated[float | None, typer.Option()] = None,
+    no_repeat_ngram_size: Annotated[
+        int | None, typer.Option(min=1, help="For servers that take it; vLLM ignores it.")
+    ] = None,
+    stop: Annotated[
+        list[str] | None, typer.Option(help="Text at which an answer ends; may be repeated.")
+    ] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 10_000,
     concurrency: Annotated[
         int, typer.Option(min=1, help="Most predictions in flight, of all requests together.")

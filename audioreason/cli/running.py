@@ -1,7 +1,8 @@
-"""Commands about runs: runs (list, tag), score, show, import, export."""
+"""Commands about runs: runs (list, tag, archive, restore, delete), score, show, import, export."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,6 +28,9 @@ runs_app = typer.Typer(
     invoke_without_command=True,
     rich_markup_mode=None,
 )
+Limit = Annotated[int, typer.Option("--limit", min=0, help="Only the newest so many (0: all).")]
+Archived = Annotated[bool, typer.Option("--archived", help="The archived runs instead.")]
+RunIds = Annotated[list[str], typer.Argument(help="Ids of runs, as `audioreason runs` lists them.")]
 RunId = Annotated[str, typer.Argument(help="The run's id, as `audioreason runs` lists it.")]
 
 
@@ -46,24 +50,34 @@ def register(app: typer.Typer) -> None:
 def runs(
     context: typer.Context,
     tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
+    limit: Limit = 0,
+    archived: Archived = False,
     json: Json = False,
 ) -> None:
     """List the runs of the workspace with their accuracy and tags."""
     if context.invoked_subcommand is None:
-        list_runs(tag, json)
+        list_runs(tag, limit, archived, json)
 
 
 def list_runs(
-    tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None, json: Json = False
+    tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
+    limit: Limit = 0,
+    archived: Archived = False,
+    json: Json = False,
 ) -> None:
     """The same as `audioreason runs` alone."""
     from audioreason.review import Annotations
-    from audioreason.runs import Catalog, records
+    from audioreason.runs import Catalog, archived_runs, records
 
     workspace = Workspace.open()
+    if archived:
+        names = archived_runs(workspace)
+        either(json, names, lambda: emit_table(("archived run",), [(name,) for name in names]))
+        return
     catalog, tags = Catalog(workspace), Annotations(workspace).run_tags()
     rows = [row | {"tags": list(tags.get(row["run_id"], ()))} for row in records(catalog.runs())]
     rows = [row for row in rows if tag is None or tag in row["tags"]]
+    rows = rows[:limit] if limit else rows
 
     def table() -> None:
         if not rows and tag is not None:
@@ -72,6 +86,7 @@ def list_runs(
         if not rows:
             remark("No runs yet. Try: audioreason eval --dataset soundcheck --prompt structured-reasoning")
             return
+        unrated = ("unrated",) if any(row["unrated"] for row in rows) else ()
         emit_table(
             (
                 "run",
@@ -81,6 +96,7 @@ def list_runs(
                 "model",
                 "n",
                 "answered",
+                *unrated,
                 "strict",
                 "95%",
                 "official",
@@ -91,7 +107,7 @@ def list_runs(
                 (
                     *(row[name] for name in ("run_id", "dataset")),
                     row["split"] or "full",
-                    *(row[name] for name in ("prompt", "model", "n", "answered")),
+                    *(row[name] for name in ("prompt", "model", "n", "answered", *unrated)),
                     percent(row["strict"]),
                     interval(_bounds(row)),
                     percent(row["official"]),
@@ -100,12 +116,56 @@ def list_runs(
                 )
                 for row in rows
             ],
-            right=("n", "answered", "strict", "95%", "official"),
+            right=("n", "answered", *unrated, "strict", "95%", "official"),
         )
 
     either(json, rows, table)
     for problem in catalog.problems():
         remark(f"! {problem}")
+
+
+@runs_app.command("archive")
+def archive(runs: RunIds) -> None:
+    """Move runs out of every list; `runs restore` brings them back."""
+    from audioreason.runs import archive_runs
+
+    workspace = Workspace.open()
+    _say_references(workspace, runs)
+    archive_runs(workspace, runs)
+    remark(f"{counted(len(set(runs)), 'run')} archived. Back with: audioreason runs restore {' '.join(runs)}")
+
+
+@runs_app.command("restore")
+def restore(runs: RunIds) -> None:
+    """Bring archived runs back into the lists."""
+    from audioreason.runs import restore_runs
+
+    restore_runs(Workspace.open(), runs)
+    remark(f"{counted(len(set(runs)), 'run')} restored.")
+
+
+@runs_app.command("delete")
+def delete(
+    runs: RunIds, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
+) -> None:
+    """Delete runs, archived or not, for good; asks first."""
+    from audioreason.runs import delete_runs
+
+    workspace = Workspace.open()
+    _say_references(workspace, runs)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise RunError("Deleting asks first, and nobody can answer here.", "Confirm with --yes.")
+        typer.confirm(f"Delete {counted(len(set(runs)), 'run')} for good?", abort=True, err=True)
+    delete_runs(workspace, runs)
+    remark(f"{counted(len(set(runs)), 'run')} deleted.")
+
+
+def _say_references(workspace: Workspace, runs: list[str]) -> None:
+    from audioreason.runs import references
+
+    for sentence in references(workspace, runs):
+        remark(f"! {sentence}")
 
 
 @runs_app.command("tag")
@@ -235,9 +295,15 @@ def _flat(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 def print_report(report: dict[str, Any]) -> None:
     """Print a run's report for people: both scores, then by group."""
     strict, official = report["strict"], report["official"]
-    remark(f"{report['run']}: {report['answered']} of {report['n']} answered")
+    model = f" by {report['model']}" if report["model"] else ""
+    remark(f"{report['run']}: {report['answered']} of {report['n']} answered{model}")
     if report["reveals"]:
         remark(f"! The prompt told the model each item's {' and '.join(report['reveals'])}.")
+    if report["unrated"]:
+        remark(
+            f"Unrated: {counted(report['unrated'], 'answered item')}, whose gold answer is none of the"
+            f" choices. No accuracy below counts them. See: audioreason data check {report['dataset']}"
+        )
     emit_table(
         ("score", "correct", "accuracy", "95%"),
         [
@@ -258,6 +324,11 @@ def print_report(report: dict[str, Any]) -> None:
                 ],
                 right=("n", "strict", "official"),
             )
+    for failure in report["failures"]:
+        number = counted(failure["count"], "prediction")
+        remark(f"\n{number} without an answer ({failure['kind']}). The first: {plain(failure['first'])}")
+    if report["failures"]:
+        remark(f"Ask again with: audioreason eval --run-id {report['run']} --resume")
     if report["disagreements"]:
         remark(
             f"\nstrict and official disagree on {counted(len(report['disagreements']), 'item')}"

@@ -252,12 +252,19 @@ def serve(
             key.unlink(missing_ok=True)
 
 
-def doctor(json: Json = False) -> None:
+def doctor(
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read every file of every run and compare its checksum.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Check this machine: packages, model, workspace, endpoints, GPU; say what to do about each."""
-    from audioreason.cli.checks import run_checks
+    from audioreason.cli.checks import run_checks, verify_runs
 
     try:
         checks = run_checks(Workspace.open())
+        if verify:
+            checks += verify_runs(Workspace.open())
     except WorkspaceError as error:
         checks = run_checks(error)
     either(

@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -24,9 +25,22 @@ from audioreason.engines.tokens import Turn
 from audioreason.errors import EngineError
 
 MAX_CLIPS = 8
+MAX_CHARACTERS = 1_000_000  # of all texts of a request; far more than any model here reads
+MAX_STOPS, MAX_STOP = 16, 256  # stop strings, and characters of one: each is looked for at every token
+_SEEDS = 2**63
 ReasoningParser = Literal["qwen3"]
 
-_NOT_BUILT = ("tools", "functions", "response_format", "logit_bias", "frequency_penalty", "presence_penalty")
+_RANGE_ERRORS = {  # as pydantic calls them
+    "greater_than", "greater_than_equal", "less_than", "less_than_equal", "too_long", "string_too_long",
+}  # fmt: skip
+_NOT_BUILT = (
+    "tools", "functions", "response_format", "logit_bias", "frequency_penalty", "presence_penalty",
+    "no_repeat_ngram_size",
+)  # fmt: skip
+
+
+class FieldError(EngineError):
+    """A field of a request has a value out of its range."""
 
 
 class _Part(BaseModel):
@@ -47,6 +61,9 @@ class _Message(BaseModel):
     content: str | list[_Part] | None = None
 
 
+_Stop = Annotated[str, Field(max_length=MAX_STOP)]
+
+
 class ChatBody(BaseModel):
     """The body of POST /v1/chat/completions; sampling extras stand at the top level, as in vLLM."""
 
@@ -57,15 +74,15 @@ class ChatBody(BaseModel):
     stream: bool = False
     stream_options: dict[str, Any] | None = None
     n: int = Field(default=1, ge=1, le=128)
-    seed: int | None = None
+    seed: int | None = Field(default=None, ge=-_SEEDS, lt=_SEEDS)
     max_tokens: int | None = Field(default=None, ge=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
     temperature: float | None = Field(default=None, ge=0, le=10)
     top_p: float | None = Field(default=None, gt=0, le=1)
     top_k: int | None = Field(default=None, ge=-1)
     min_p: float | None = Field(default=None, ge=0, le=1)
-    repetition_penalty: float | None = Field(default=None, gt=0, le=10)
-    stop: str | list[str] | None = None
+    repetition_penalty: float | None = Field(default=None, ge=0.01, le=10)  # smaller: products overflow
+    stop: _Stop | Annotated[list[_Stop], Field(max_length=MAX_STOPS)] | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
 
@@ -102,10 +119,11 @@ def parse_body(raw: bytes) -> ChatBody:
     """The request in a body.
 
     Raises:
-        EngineError: one sentence that names the field.
+        FieldError: if a value is out of its range; one sentence that names the field.
+        EngineError: if the body is of another form.
     """
     try:
-        data = json.loads(raw)
+        data = orjson.loads(raw)  # refuses what is nested too deeply, and half a surrogate pair
     except ValueError as error:
         raise EngineError(f"The body is not valid JSON ({error}).") from error
     if not isinstance(data, dict):
@@ -123,9 +141,13 @@ def parse_body(raw: bytes) -> ChatBody:
     try:
         return ChatBody.model_validate(data)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"] if not str(part).startswith("list["))
-        raise EngineError(f"The field {place} cannot be used: {first['msg']}.") from error
+        found = error.errors(include_url=False, include_input=False)
+        outside = [each for each in found if each["type"] in _RANGE_ERRORS]
+        first = (outside or found)[0]
+        parts = [str(part) for part in first["loc"]]
+        place = ".".join(p for p in parts if p != "constrained-str" and not p.startswith("list["))
+        kind = FieldError if outside else EngineError
+        raise kind(f"The field {place} cannot be used: {first['msg']}.") from error
 
 
 def to_request(body: ChatBody, defaults: Defaults, allowed: Sequence[Path]) -> Request:
@@ -137,6 +159,11 @@ def to_request(body: ChatBody, defaults: Defaults, allowed: Sequence[Path]) -> R
     """
     turns = []
     clips: list[NDArray[np.float32]] = []
+    characters = sum(len(text) for message in body.messages for text in _texts(message))
+    if characters > MAX_CHARACTERS:
+        raise FieldError(
+            f"The messages have {characters:,} characters; the limit is {MAX_CHARACTERS:,}.", "Shorten them."
+        )
     for message in body.messages:
         role = "system" if message.role == "developer" else message.role
         parts: list[str | None] = []
@@ -155,6 +182,12 @@ def to_request(body: ChatBody, defaults: Defaults, allowed: Sequence[Path]) -> R
             parts.append(None)
         turns.append(Turn(role, tuple(parts)))
     return Request(tuple(turns), tuple(clips), _draw(body, defaults), body.n)
+
+
+def _texts(message: _Message) -> list[str]:
+    if not isinstance(message.content, list):
+        return [message.content or ""]
+    return [part.text or "" for part in message.content if part.type == "text"]
 
 
 def _clip(part: _Part, allowed: Sequence[Path]) -> NDArray[np.float32]:

@@ -7,7 +7,9 @@ company (see `slots`). Knows nothing about HTTP.
 
 from __future__ import annotations
 
-import itertools
+import contextlib
+import ctypes
+import gc
 import queue
 import threading
 from collections import deque
@@ -22,7 +24,7 @@ from audioreason.engines.features import audio_token_count, frame_count
 from audioreason.engines.pocket import load_model, read_config
 from audioreason.engines.samples import Chunk, FinishReason, Output, Request, Sample, Ticket
 from audioreason.engines.sampling import Picked, pick
-from audioreason.engines.slots import Reader, Slots
+from audioreason.engines.slots import Reader, ReadingStopped, Slots
 from audioreason.engines.tokens import ChatTokenizer
 from audioreason.engines.weights import Shards, load_frozen
 from audioreason.errors import EngineError
@@ -31,16 +33,21 @@ if TYPE_CHECKING:
     pass
 
 _ADMIT_AT_ONCE = 4  # prompts read between two steps while others generate
+_PROMPT_BYTES = {"cpu": 64 << 20, "cuda": 2 << 30}  # prompts that were read and are kept
+_ROW_BYTES = {"cpu": 320 << 20}  # keys and values of the rows that generate, where memory is shared
+_REST_SECONDS = 20.0  # without a request, until memory is given back
 
 
 @dataclass(frozen=True)
 class Load:
-    """How busy the engine is: samples that generate, samples that wait, and totals since the start."""
+    """How busy the engine is: samples that generate, samples that wait, totals since the start, and the bytes
+    of sound that waiting requests hold."""
 
     running: int
     waiting: int
     prompt_tokens: int
     generated_tokens: int
+    waiting_bytes: int = 0
 
 
 class LocalEngine:
@@ -74,11 +81,15 @@ class LocalEngine:
         self._model = _load(folder, adapter, device, quantize)
         self.device = device
         self.context = int(self._model.config.text_config.max_position_embeddings)
-        self._reader = Reader(self._model, self.tokenizer.audio_pad, (256 if device == "cpu" else 2048) << 20)
-        self._slots = Slots(self._model, rows or (32 if device == "cpu" else 64))
+        kind = device.partition(":")[0]
+        self._reader = Reader(self._model, self.tokenizer.audio_pad, _PROMPT_BYTES.get(kind, 2 << 30))
+        self._slots = Slots(self._model, rows or (32 if kind == "cpu" else 64), _ROW_BYTES.get(kind))
         self._inbox: queue.SimpleQueue[Ticket | None] = queue.SimpleQueue()
         self._waiting: deque[Sample] = deque()
         self._running: list[Sample] = []
+        self._waiting_bytes = 0
+        self._counting = threading.Lock()
+        self._rested = True
         self._prompt_tokens = 0
         self._generated_tokens = 0
         self._closed = False
@@ -112,6 +123,8 @@ class LocalEngine:
         alone = first is not None and first.role == "system" and None not in first.parts
         system = len(self.tokenizer.turn(first)) if alone and first is not None else 0
         ticket = Ticket(request, ids, system, emit)
+        with self._counting:
+            self._waiting_bytes += ticket.audio_bytes
         self._inbox.put(ticket)
         return ticket
 
@@ -152,6 +165,7 @@ class LocalEngine:
             len(self._waiting) + self._inbox.qsize(),
             self._prompt_tokens,
             self._generated_tokens,
+            self._waiting_bytes,
         )
 
     def close(self) -> None:
@@ -185,11 +199,15 @@ class LocalEngine:
         while True:
             idle = not self._running and not self._waiting
             try:
-                ticket = self._inbox.get(block=idle)
+                ticket = self._inbox.get(block=idle, timeout=None if self._rested else _REST_SECONDS)
             except queue.Empty:
-                return True
+                if not idle:
+                    return True
+                self._rest()
+                continue
             if ticket is None:
                 return False
+            self._rested = False
             draw = ticket.request.draw
             limit = min(draw.max_tokens, self.context - ticket.prompt_tokens)
             self._prompt_tokens += ticket.prompt_tokens
@@ -197,10 +215,31 @@ class LocalEngine:
                 Sample(ticket, index, limit, self.tokenizer) for index in range(ticket.request.n)
             )
 
+    def _rest(self) -> None:
+        """Give back what a burst of requests needed."""
+        self._reader.forget()
+        self._slots.clear()
+        give_memory_back()
+        self._rested = True
+
+    def _next(self) -> Sample:
+        """Take the first sample out of the queue."""
+        sample = self._waiting.popleft()
+        self._left_queue(sample)
+        return sample
+
+    def _left_queue(self, sample: Sample) -> None:
+        with self._counting:
+            self._waiting_bytes -= sample.ticket.leave_queue()
+
     def _drop_cancelled(self) -> None:
-        for sample in [s for s in self._waiting if s.ticket.cancelled.is_set()]:
-            self._waiting.remove(sample)
-            sample.abort("abort")
+        if any(sample.ticket.cancelled.is_set() for sample in self._waiting):
+            for sample in [self._waiting.popleft() for _ in range(len(self._waiting))]:
+                if sample.ticket.cancelled.is_set():
+                    self._left_queue(sample)
+                    sample.abort("abort")
+                else:
+                    self._waiting.append(sample)
         for row in reversed(range(len(self._running))):
             if self._running[row].ticket.cancelled.is_set():
                 self._running[row].abort("abort")
@@ -209,14 +248,17 @@ class LocalEngine:
     def _admit(self) -> None:
         allowed = _ADMIT_AT_ONCE if self._running else self._slots.most
         for _ in range(allowed):
-            if not self._waiting or len(self._slots) >= self._slots.most:
+            if not self._waiting or not self._slots.fits(self._waiting[0].ticket.prompt_tokens):
                 return
-            sample = self._waiting.popleft()
+            clips = self._waiting[0].ticket.clips
+            sample = self._next()
             ticket = sample.ticket
             try:
-                clips = list(zip(ticket.names, ticket.request.clips, strict=True))
-                prompt = self._reader.read(ticket.ids, ticket.system, clips)
+                prompt = self._reader.read(ticket.ids, ticket.system, clips, ticket.cancelled.is_set)
                 sample.take(pick(prompt.logits[None], [sample.chooser])[0])
+            except ReadingStopped:
+                sample.abort("abort")
+                continue
             except Exception as error:  # noqa: BLE001 - one bad request must not end the others
                 sample.abort("error", f"{type(error).__name__}: {error}")
                 continue
@@ -244,11 +286,23 @@ class LocalEngine:
             self._running[row] = last
 
     def _fail(self, message: str) -> None:
-        for sample in itertools.chain(self._running, self._waiting):
+        for sample in self._running:
             sample.abort("error", message)
-        self._waiting.clear()
+        while self._waiting:
+            self._next().abort("error", message)
         while self._running:
             self._leave(len(self._running) - 1)
+
+
+def give_memory_back() -> None:
+    """Return what is free to the operating system; the allocators keep it otherwise."""
+    import torch
+
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError):  # glibc has it, other C libraries do not
+        ctypes.CDLL(None).malloc_trim(0)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def require_torch() -> Any:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from audioreason.engines.chat import (
-    ChatBody,
     Defaults,
     Envelope,
     ReasoningParser,
@@ -30,6 +29,10 @@ from audioreason.engines.sampling import Picked
 from audioreason.engines.text import TextEngine
 from audioreason.errors import EngineError
 
+MAX_WAITING = 512  # requests
+MAX_WAITING_BYTES = 96 << 20  # of sound that they hold: 15 clips of 100 s
+_TOGETHER = 2  # requests that are decoded, and large bodies that arrive, at the same time
+
 
 @dataclass
 class Service:
@@ -41,6 +44,14 @@ class Service:
     reasoning_parser: ReasoningParser | None = None
     defaults: Defaults = field(default_factory=Defaults)
     numbers: Any = field(default_factory=lambda: itertools.count(1))
+    arriving: int = 0  # requests that the engine does not have yet
+    decoding: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_TOGETHER))
+    receiving: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_TOGETHER))
+
+    def overloaded(self) -> bool:
+        """Whether a further request would wait behind more than is kept in memory."""
+        load = self.engine.load()
+        return load.waiting + self.arriving >= MAX_WAITING or load.waiting_bytes >= MAX_WAITING_BYTES
 
 
 class Answer:
@@ -48,14 +59,17 @@ class Answer:
 
     ticket: Ticket
 
-    def __init__(self, service: Service, body: ChatBody, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, service: Service, n: int, include_usage: bool, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._service = service
-        self._body = body
+        self._n = n
+        self._include_usage = include_usage
         self._loop = loop
         self._news: asyncio.Queue[Chunk] = asyncio.Queue()
-        self._splits = [ReasoningSplit(service.reasoning_parser) for _ in range(body.n)]
+        self._splits = [ReasoningSplit(service.reasoning_parser) for _ in range(n)]
         self._envelope = Envelope.new(next(service.numbers), service.name)
-        self._counts = [0] * body.n
+        self._counts = [0] * n
 
     def emit(self, chunk: Chunk) -> None:
         """Called by the engine's thread."""
@@ -65,7 +79,7 @@ class Answer:
 
     async def _chunks(self) -> AsyncIterator[tuple[Chunk, str, str]]:
         """News with reasoning and answer apart, until every sample is done."""
-        left = self._body.n
+        left = self._n
         while left:
             chunk = await self._news.get()
             if chunk.finish_reason == "error":
@@ -84,7 +98,7 @@ class Answer:
         Raises:
             EngineError: if the model failed.
         """
-        n = self._body.n
+        n = self._n
         reasoning, content = [""] * n, [""] * n
         picked: list[list[Picked]] = [[] for _ in range(n)]
         reasons: list[str | None] = [None] * n
@@ -114,7 +128,7 @@ class Answer:
     async def events(self) -> AsyncIterator[str]:
         """Server-sent events: `chat.completion.chunk` objects, the usage if asked for, then [DONE]."""
         try:
-            for index in range(self._body.n):
+            for index in range(self._n):
                 yield self._event(index, {"role": "assistant", "content": ""})
             async for chunk, thought, said in self._chunks():
                 delta = {"reasoning": thought} if thought else {}
@@ -122,7 +136,7 @@ class Answer:
                     delta["content"] = said
                 if delta or chunk.tokens or chunk.finish_reason:
                     yield self._event(chunk.index, delta, chunk)
-            if (self._body.stream_options or {}).get("include_usage"):
+            if self._include_usage:
                 yield _sse(self._envelope.wrap("chat.completion.chunk", [], self._usage()))
         except EngineError as error:
             yield _sse(error_object(str(error), "internal_error", 500))

@@ -55,15 +55,33 @@ class Output:
 
 
 class Ticket:
-    """A request that was handed in. `cancel()` may be called from any thread, at any time."""
+    """A request that was handed in. `cancel()` may be called from any thread, at any time.
+
+    It holds its clips until the last of its samples has left the queue.
+    """
 
     def __init__(self, request: Request, ids: list[int], system: int, emit: Callable[[Chunk], None]) -> None:
-        self.request = request
+        self.request = replace(request, clips=())
         self.ids = ids
         self.system = system
         self.emit = emit
         self.cancelled = threading.Event()
-        self.names = [hashlib.sha256(clip.tobytes()).hexdigest() for clip in request.clips]
+        self.clips = [(hashlib.sha256(clip.tobytes()).hexdigest(), clip) for clip in request.clips]
+        self._queued = request.n
+
+    @property
+    def audio_bytes(self) -> int:
+        """Memory that its clips take."""
+        return sum(clip.nbytes for _, clip in self.clips)
+
+    def leave_queue(self) -> int:
+        """One of its samples waits no more; returns the bytes that this freed."""
+        self._queued -= 1
+        if self._queued:
+            return 0
+        freed = self.audio_bytes
+        self.clips = []
+        return freed
 
     @property
     def prompt_tokens(self) -> int:

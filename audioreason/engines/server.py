@@ -2,7 +2,8 @@
 
 Listens on loopback unless told otherwise, checks Host and Origin, takes application/json only and sets no
 CORS header, so that no web page can use it. With AUDIOREASON_ENGINE_KEY set, every request but /health needs
-that key as a Bearer token. A client that goes away cancels its generation.
+that key as a Bearer token. A client that goes away cancels its generation. What
+waits is bounded: more gets 429.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from audioreason.engines.chat import (
+    ChatBody,
     Defaults,
+    FieldError,
     ReasoningParser,
     error_object,
     parse_body,
@@ -45,6 +48,9 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 MAX_BODY = 64 * 1024 * 1024
+_LARGE_BODY = 256 * 1024  # bytes; of such, only a few arrive at a time
+_ARRIVAL_SECONDS = 60.0  # that a body may take
+_RETRY_SECONDS = 2
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -145,33 +151,101 @@ async def _completions(request: Request) -> Response:
     service = _service(request)
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
         return _error("Send the request as application/json.", 415)
+    if service.overloaded():
+        return await _too_busy(request)
+    service.arriving += 1
     try:
-        raw = await _read(request)
-        if raw is None:
-            return _error(f"The request is larger than {MAX_BODY >> 20} MB.", 413)
-        body = await run_in_threadpool(parse_body, raw)
-        if body.model and body.model != service.name:
-            message = f"There is no model {body.model} here; this engine serves {service.name}."
-            return _error(message, 404, "not_found_error")
-        asked = await run_in_threadpool(to_request, body, service.defaults, service.allowed)
-        answer = Answer(service, body, asyncio.get_running_loop())
-        answer.ticket = await run_in_threadpool(service.engine.submit, asked, answer.emit)
+        answer, stream = await _accept(request, service)
     except ClientDisconnect:
         return Response(status_code=499)
+    except TimeoutError:
+        return _error("The request arrived too slowly.", 408)
+    except _Refused as refused:
+        return refused.response
+    except FieldError as error:
+        return _error(str(error), 422)
     except LabError as error:
         return _error(str(error), 400)
-    if body.stream:
+    finally:
+        service.arriving -= 1
+    if stream:
         return StreamingResponse(answer.events(), media_type="text/event-stream")
     return await _whole(request, answer)
 
 
-async def _read(request: Request) -> bytes | None:
-    """The body; None if it is too large."""
+class _Refused(Exception):
+    """A request gets this response instead of an answer."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__()
+        self.response = response
+
+
+async def _accept(request: Request, service: Service) -> tuple[Answer, bool]:
+    """Read a request, decode its clips and give it to the engine; whether its answer is a stream.
+
+    What it held on its way, many times its clips' size, is gone when this returns.
+
+    Raises:
+        _Refused: if it is too large, names another model, or too much waits already.
+        ClientDisconnect: if the client is gone.
+        TimeoutError: if it arrives too slowly.
+        LabError: if it cannot be used.
+    """
+    async with contextlib.AsyncExitStack() as held:
+        raw = await _read(request, service, held)
+        if raw is None:
+            raise _Refused(_error(f"The request is larger than {MAX_BODY >> 20} MB.", 413))
+        await held.enter_async_context(service.decoding)
+        if await request.is_disconnected():
+            raise ClientDisconnect
+        if service.overloaded():
+            raise _Refused(await _too_busy(request))
+        body = await run_in_threadpool(parse_body, raw)
+        if body.model and body.model != service.name:
+            message = f"There is no model {body.model} here; this engine serves {service.name}."
+            raise _Refused(_error(message, 404, "not_found_error"))
+        usage = bool((body.stream_options or {}).get("include_usage"))
+        answer = Answer(service, body.n, usage, asyncio.get_running_loop())
+        await run_in_threadpool(_submit, service, body, answer)
+        return answer, body.stream
+
+
+def _submit(service: Service, body: ChatBody, answer: Answer) -> None:
+    asked = to_request(body, service.defaults, service.allowed)
+    answer.ticket = service.engine.submit(asked, answer.emit)
+
+
+async def _too_busy(request: Request) -> Response:
+    """429, after the body, which is thrown away: a client that is still sending would not read an answer."""
+    with contextlib.suppress(ClientDisconnect, TimeoutError, RuntimeError):  # or it was read already
+        async with asyncio.timeout(_ARRIVAL_SECONDS):
+            async for _ in request.stream():
+                pass
+    response = _error("Too many requests wait already.", 429, "rate_limit_error")
+    response.headers["Retry-After"] = str(_RETRY_SECONDS)
+    return response
+
+
+async def _read(request: Request, service: Service, held: contextlib.AsyncExitStack) -> bytes | None:
+    """The body; None if it is too large. A large one takes one of a few places, kept as long as `held`.
+
+    Raises:
+        TimeoutError: if it arrives too slowly.
+    """
     data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > MAX_BODY:
-            return None
+    waited = False
+    deadline = asyncio.get_running_loop().time() + _ARRIVAL_SECONDS
+    async with asyncio.timeout_at(deadline) as limit:
+        async for chunk in request.stream():
+            data += chunk
+            if len(data) > MAX_BODY:
+                return None
+            if len(data) > _LARGE_BODY and not waited:
+                limit.reschedule(None)
+                await held.enter_async_context(service.receiving)
+                waited = True
+                limit.reschedule(asyncio.get_running_loop().time() + _ARRIVAL_SECONDS)
     return bytes(data)
 
 

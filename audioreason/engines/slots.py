@@ -8,7 +8,7 @@ because kernels for fewer add up in another order. Knows nothing about sampling 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,7 +27,7 @@ Value = TypeVar("Value")
 _FEWEST_ROWS = 4
 _STRIDE = 64  # positions: the cache grows, and is looked at, in such strides
 _SYSTEMS = 8  # system messages kept
-_CLIPS = 256  # clips whose embeddings are kept
+_CLIP_BYTES = 32 << 20  # embeddings of clips that are kept
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,10 @@ class ReadPrompt:
     memory: list[KeysValues]
     logits: torch.Tensor
     length: int
+
+
+class ReadingStopped(Exception):
+    """The request whose prompt was being read is cancelled."""
 
 
 class Reader:
@@ -57,8 +61,18 @@ class Reader:
         self._prompts: OrderedDict[tuple[Any, ...], ReadPrompt] = OrderedDict()
         self._remember_bytes = remember_bytes
 
+    def forget(self) -> None:
+        """Keep nothing; what is asked again is read again."""
+        self._clips.clear()
+        self._systems.clear()
+        self._prompts.clear()
+
     def read(
-        self, ids: Sequence[int], system: int, clips: Sequence[tuple[str, NDArray[np.float32]]]
+        self,
+        ids: Sequence[int],
+        system: int,
+        clips: Sequence[tuple[str, NDArray[np.float32]]],
+        stopped: Callable[[], bool] = lambda: False,
     ) -> ReadPrompt:
         """Read a prompt.
 
@@ -66,8 +80,16 @@ class Reader:
             ids: its tokens, placeholders expanded.
             system: how many of them, at the start, are the system message.
             clips: content hash and samples (16 kHz) of each clip, in order.
+            stopped: asked before each clip and each layer.
+
+        Raises:
+            ReadingStopped: if `stopped` says so.
         """
         import torch
+
+        def check() -> None:
+            if stopped():
+                raise ReadingStopped
 
         key = (tuple(ids), tuple(name for name, _ in clips))
         if key in self._prompts:
@@ -78,10 +100,11 @@ class Reader:
             tokens = torch.tensor(list(ids), device=model.device)
             embedded = model.model.embed_tokens(tokens)
             if clips:
-                heard = torch.cat([self._hear(name, samples) for name, samples in clips])
+                heard = torch.cat([self._hear(name, samples, check) for name, samples in clips])
                 embedded[tokens == self._audio_pad] = heard.to(embedded.dtype)
             past = self._system(tuple(ids[:system]), embedded[None, :system]) if system else None
-            states, memory = thinker.read(model.model, embedded[None, system:], past=past, keep=True)
+            rest = embedded[None, system:]
+            states, memory = thinker.read(model.model, rest, past=past, keep=True, check=check)
             done = ReadPrompt(memory, model.lm_head(states[:, -1])[0], len(ids))
         self._prompts[key] = done
         size = sum(layer.keys.numel() * layer.keys.element_size() * 2 for layer in memory)
@@ -89,14 +112,15 @@ class Reader:
             self._prompts.popitem(last=False)
         return done
 
-    def _hear(self, name: str, samples: NDArray[np.float32]) -> torch.Tensor:
+    def _hear(self, name: str, samples: NDArray[np.float32], check: Callable[[], None]) -> torch.Tensor:
         """Embeddings of one clip (tokens, hidden), heard alone so that they never depend on other clips."""
-
+        check()
         if name not in self._clips:
             features, frames = log_mel_batch([samples], str(self._model.device))
             heard, counts = thinker.hear(self._model.audio_tower, features, frames)
-            self._clips[name] = heard[0, : counts[0]]
-        return _kept(self._clips, name, _CLIPS)
+            self._clips[name] = heard[0, : counts[0]].clone()
+        found = self._clips[name]
+        return _kept(self._clips, name, max(1, _CLIP_BYTES // (found.numel() * found.element_size())))
 
     def _system(self, ids: tuple[int, ...], embedded: torch.Tensor) -> list[KeysValues]:
         if ids not in self._systems:
@@ -111,11 +135,13 @@ class Slots:
     Args:
         model: a thinker.
         most: rows that may generate together.
+        most_bytes: of memory for the prompts that join; None for no limit.
     """
 
-    def __init__(self, model: Any, most: int) -> None:
+    def __init__(self, model: Any, most: int, most_bytes: int | None = None) -> None:
         self._model = model
         self.most = max(most, _FEWEST_ROWS)
+        self._most_bytes = most_bytes
         self._cache: list[KeysValues] = []
         self._capacity = 0
         self._rows = 0
@@ -123,6 +149,26 @@ class Slots:
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    def fits(self, length: int) -> bool:
+        """Whether a prompt of so many tokens may join the rows; the first always may."""
+        if not self.lengths:
+            return True
+        if len(self.lengths) >= self.most:
+            return False
+        rows, capacity = self._grown(len(self.lengths) + 1, length + 1)
+        return self._most_bytes is None or rows * capacity * self._position_bytes() <= self._most_bytes
+
+    def clear(self) -> None:
+        """Give the cache's memory back; only when no row generates."""
+        assert not self.lengths
+        self._cache, self._rows, self._capacity = [], 0, 0
+
+    def _position_bytes(self) -> int:
+        """Bytes of one position of one row, all layers."""
+        text = self._model.config.text_config
+        width = self._model.model.layers[0].self_attn.head_dim * self._model.dtype.itemsize
+        return int(2 * text.num_hidden_layers * text.num_key_value_heads * width)
 
     def add(self, prompt: ReadPrompt) -> int:
         """Copy a prompt that was read into a free row; returns the row."""
@@ -168,16 +214,22 @@ class Slots:
         self.lengths = [length + 1 for length in self.lengths]
         return logits
 
+    def _grown(self, rows: int, capacity: int) -> tuple[int, int]:
+        """The cache's rows and positions once it has room for so many."""
+        grown = self._rows
+        while grown < rows:
+            grown = max(_FEWEST_ROWS, grown * 2)
+        if self._capacity >= capacity:
+            return grown, self._capacity
+        return grown, -(-max(capacity, self._capacity * 5 // 4) // _STRIDE) * _STRIDE
+
     def _reserve(self, rows: int, capacity: int) -> None:
         if rows <= self._rows and capacity <= self._capacity:
             return
         import torch
 
         old_rows, old_capacity = self._rows, self._capacity
-        while self._rows < rows:
-            self._rows = max(_FEWEST_ROWS, self._rows * 2)
-        if self._capacity < capacity:
-            self._capacity = -(-max(capacity, self._capacity * 5 // 4) // _STRIDE) * _STRIDE
+        self._rows, self._capacity = self._grown(rows, capacity)
         text = self._model.config.text_config
         width = self._model.model.layers[0].self_attn.head_dim
         shape = (self._rows, text.num_key_value_heads, self._capacity, width)

@@ -9,7 +9,7 @@ adapters work. Knows nothing about tokens' meaning, sampling or scheduling.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +105,7 @@ def read(
     past: list[KeysValues] | None = None,
     keep: bool = False,
     routing: list[tuple[Tensor, Tensor]] | None = None,
+    check: Callable[[], None] | None = None,
 ) -> tuple[Tensor, list[KeysValues]]:
     """The text model on whole sequences: for training, and for reading a prompt.
 
@@ -115,6 +116,7 @@ def read(
         past: what came before, for every layer, the same length for all rows.
         keep: return this stretch's keys and values, the past included.
         routing: gets what `route` returned in each layer, for a balance loss.
+        check: called before each layer; it raises to give the reading up.
 
     Returns:
         Hidden states after the last norm (rows, length, hidden), and keys and values per layer (empty
@@ -133,6 +135,8 @@ def read(
     kept: list[KeysValues] = []
     x = embeddings
     for number, layer in enumerate(text.layers):
+        if check is not None:
+            check()
         attention = layer.self_attn
         q, k, v = _project(attention, _norm(layer.input_layernorm, x), cos, sin)
         if past:

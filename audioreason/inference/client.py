@@ -33,7 +33,9 @@ from audioreason.inference.faults import (
     Unreachable,
     WrongAddress,
     bad_certificate,
+    disconnected,
     fault_from_status,
+    not_http,
     quote,
     wrong_scheme,
 )
@@ -281,12 +283,10 @@ class Client:
                 f"The answer of {where} stopped in the middle.", "The server or a proxy died; try again."
             )
         if isinstance(error, aiohttp.ClientResponseError):
-            if self.endpoint.base_url.startswith("http:") and r"\x15\x03" in str(error):  # a TLS alert
+            if self.endpoint.base_url.startswith("http:") and r"\x15\x03" in error.message:  # a TLS alert
                 return wrong_scheme(self.endpoint)
-            return BadAnswer(f"{where} did not answer in HTTP.", "Check the address and its port.")
-        return Disconnected(
-            f"{where} closed the connection without an answer.", "Did the server die? Its log says."
-        )
+            return not_http(self.endpoint)
+        return disconnected(self.endpoint)
 
 
 def request_body(

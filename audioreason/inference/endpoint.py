@@ -15,7 +15,7 @@ import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import (
@@ -37,6 +37,7 @@ Transport = Literal["auto", "file", "input_audio"]
 
 _STORE = "endpoints.json"
 _LOCK_SECONDS = 5.0
+_BLANK = " \t\r\n\v\f\u00a0\u200b\ufeff"
 _QUOTES = ('""', "''", "``", "\u201c\u201d", "\u2018\u2019", "\u201e\u201c", "\u201c\u201c", "\u201d\u201d")
 
 # Credentials of other services. They are sent to an endpoint only if they were named on the command line.
@@ -77,7 +78,8 @@ class Endpoint(BaseModel):
     api_key_file: Path | None = None
     job: str = ""
     refused_fields: tuple[str, ...] = ()
-    _key: str | None = PrivateAttr(default=None)  # of a child process; never written anywhere
+    # address and key of a child process; never written anywhere
+    _key: tuple[str, str] | None = PrivateAttr(default=None)
 
     @field_validator("base_url")
     @classmethod
@@ -146,8 +148,8 @@ class Endpoint(BaseModel):
             EndpointError: if a variable is named but is set nowhere, was not confirmed for this address, or
                 holds what no header can carry; or if the key's file cannot be read.
         """
-        if self._key is not None:
-            return self._key
+        if self._key is not None and self._key[0] == self.base_url:
+            return self._key[1]
         if self.api_key_file is not None and self.local:
             return _from_key_file(self)
         if self.api_key_env is None:
@@ -157,9 +159,9 @@ class Endpoint(BaseModel):
                 f"The key in {self.api_key_env} was not sent: it has not been confirmed for {self.base_url}.",
                 f"If it belongs there: audioreason endpoints confirm {self.name} {self.api_key_env}",
             )
-        value = (os.environ.get(self.api_key_env) or _from_secrets_file(self.api_key_env) or "").strip()
+        value = (os.environ.get(self.api_key_env) or _from_secrets_file(self.api_key_env) or "").strip(_BLANK)
         if len(value) > 1 and value[0] + value[-1] in _QUOTES:
-            value = value[1:-1].strip()
+            value = value[1:-1].strip(_BLANK)
         if value and not re.fullmatch(r"[!-~]+", value):
             raise EndpointError(
                 f"The key in {self.api_key_env} holds a space, a line end or a letter that is not ASCII.",
@@ -179,7 +181,7 @@ class Endpoint(BaseModel):
     def with_key(self, key: str) -> Endpoint:
         """The same endpoint with a key that is held in memory only."""
         copy = self.model_copy()
-        copy._key = key
+        copy._key = (self.base_url, key)
         return copy
 
     def describe(self) -> str:
@@ -196,8 +198,10 @@ def is_protected(variable: str) -> bool:
 class Sampling(BaseModel):
     """How predictions are drawn; None leaves a choice to the server. `samples` are predictions per item.
 
-    `per_request` is how many of an item's samples one request asks for. It is part of the recipe, because it
-    decides the seeds (see `seeds`); at 1 it is not written, so that records are as they were before it.
+    `stop` are texts at which an answer ends; the answer is without them. `no_repeat_ngram_size` is sent to
+    servers that take it (vLLM ignores it, the lab's engine refuses it). `per_request` is how many of an
+    item's samples one request asks for. It is part of the recipe, because it decides the seeds (see `seeds`).
+    These three are not written where they are unset, so that records are as they were before them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -207,15 +211,23 @@ class Sampling(BaseModel):
     top_k: int | None = Field(default=None, ge=-1)
     min_p: float | None = Field(default=None, ge=0, le=1)
     repetition_penalty: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    no_repeat_ngram_size: int | None = Field(default=None, ge=1)
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] | None = None
     max_tokens: int = Field(default=10_000, ge=1)
     samples: int = Field(default=1, ge=1)
     per_request: int = Field(default=1, ge=1, le=128)
 
+    @field_validator("stop")
+    @classmethod
+    def _some_or_unset(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return value or None
+
     @model_serializer(mode="wrap")
-    def _without_the_rule(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_unset(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         written: dict[str, Any] = handler(self)
-        if written.get("per_request") == 1:
-            del written["per_request"]
+        for name, unset in (("per_request", 1), ("stop", None), ("no_repeat_ngram_size", None)):
+            if name in written and written[name] == unset:
+                del written[name]
         return written
 
     def fitted(self) -> Sampling:
@@ -231,7 +243,7 @@ class Sampling(BaseModel):
         """Requests for each item."""
         return -(-self.samples // self.fitted().per_request)
 
-    def body(self) -> dict[str, float | int]:
+    def body(self) -> dict[str, Any]:
         """The request's sampling fields. vLLM reads top_k, min_p and repetition_penalty at the top level.
 
         A literal "extra_body" key would be ignored without a word (FACTS, vLLM), so there is none.
@@ -429,6 +441,7 @@ def server_key(workspace: Workspace, name: str) -> Path:
     """
     path = workspace.keys / name
     if not path.is_file():
+        write_atomic(path.with_name(".gitignore"), "*\n")  # a workspace may be committed, its keys not
         write_atomic(path, secrets.token_urlsafe(32))
     return path
 

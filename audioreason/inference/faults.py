@@ -246,6 +246,24 @@ def refuses_file(said: str) -> bool:
     return _NOT_ALLOWED.search(said) is not None
 
 
+def disconnected(endpoint: Endpoint) -> Disconnected:
+    """The fault of a connection that closed before an answer; a server that wants TLS does that too."""
+    https = ", or does it speak https" if endpoint.base_url.startswith("http:") else ""
+    return Disconnected(
+        f"{endpoint.name} ({endpoint.base_url}) closed the connection without an answer.",
+        f"Did the server die (its log says){https}?",
+    )
+
+
+def not_http(endpoint: Endpoint) -> BadAnswer:
+    """The fault of an answer in some other protocol."""
+    https = " Does it speak https?" if endpoint.base_url.startswith("http:") else ""
+    return BadAnswer(
+        f"{endpoint.name} ({endpoint.base_url}) did not answer in HTTP.",
+        f"Check the address and its port.{https}",
+    )
+
+
 def wrong_scheme(endpoint: Endpoint) -> WrongAddress:
     """The fault of an address that says https where the server speaks http, or the reverse."""
     given, spoken = ("https", "http") if endpoint.base_url.startswith("https") else ("http", "https")

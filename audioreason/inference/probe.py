@@ -171,7 +171,7 @@ async def first_model(client: Client) -> str:
     if len(models) > 1:
         named = ", ".join(models[:5]) + (" ..." if len(models) > 5 else "")
         log.warning(
-            "%s has %d models (%s); %s is asked. Choose another by its name.",
+            "%s has %d models (%s). The first is asked: %s. Choose another by its name.",
             where,
             len(models),
             named,

@@ -27,13 +27,14 @@ from audioreason.inference.endpoint import Endpoint, Sampling
 from audioreason.inference.faults import (
     BadAnswer,
     BadRequest,
-    Disconnected,
     Fault,
     HalfBody,
     ServerFailed,
     TimedOut,
     Unreachable,
+    disconnected,
     fault_from_status,
+    not_http,
     quote,
 )
 from audioreason.inference.messages import Messages
@@ -45,6 +46,10 @@ _Result = TypeVar("_Result")
 
 # `read` bounds the silence between two pieces, and the wait for the first one behind a queue
 STREAM_TIMEOUTS = Timeouts(connect=10.0, read=120.0, total=3600.0)
+
+_SDK_NAMES = frozenset(
+    {"model", "messages", "temperature", "top_p", "max_tokens", "max_completion_tokens", "stop", "seed"}
+)
 
 # What a request carries besides its body. The SDK would add the organisation, project and custom headers of
 # this process's environment, and facts about this machine, for whatever server is asked.
@@ -110,7 +115,7 @@ async def stream_async(
     """
     asked = request_body(endpoint.model, messages, sampling, seed, endpoint.refused_fields)
     # the SDK names what OpenAI takes; the rest reaches the top level of the body through its extra_body
-    extra = {key: asked.pop(key) for key in ("top_k", "min_p", "repetition_penalty") if key in asked}
+    extra = {key: asked.pop(key) for key in tuple(asked) if key not in _SDK_NAMES}
     body = asked | {"stream": True, "stream_options": {"include_usage": True}, "extra_body": extra}
     where = f"{endpoint.name} ({endpoint.base_url})"
     deadline = time.monotonic() + timeouts.total
@@ -213,9 +218,9 @@ def _fault(endpoint: Endpoint, timeouts: Timeouts, error: Exception, opened: boo
             if re.search(r"SSL|certificate", str(cause)):
                 return tls_fault(endpoint, str(cause))
             return Unreachable(f"{where} cannot be reached ({cause}).", "Is the server running there?")
-        return Disconnected(
-            f"{where} closed the connection without an answer.", "Did the server die? Its log says."
-        )
+        if "illegal" in str(cause):  # h11's word for what is no HTTP
+            return not_http(endpoint)
+        return disconnected(endpoint)
     if isinstance(error, openai.APIError) and error.body is not None:  # an error event inside the stream
         said = error.body if isinstance(error.body, Mapping) else {"message": str(error.body)}
         code = said.get("code")

@@ -135,7 +135,10 @@ def _is_complete(kind: str, file: FileIO, head: bytes, size: int) -> bool:
         file.seek(max(0, size - (1 << 17)))  # a page has at most 65,307 bytes
         tail = file.read()
         last = tail.rfind(b"OggS")
-        return last < 0 or len(tail) < last + 6 or bool(tail[last + 5] & 0x04)
+        page = tail[last:]
+        if last < 0 or len(page) < 27 or len(page) < 27 + page[26]:  # a header of 27 bytes, then lengths
+            return False
+        return bool(page[5] & 0x04) and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
     if head[:4] not in (b"RIFF", b"FORM"):
         return True
     said = int.from_bytes(head[4:8], "little" if head[:4] == b"RIFF" else "big")
@@ -191,10 +194,10 @@ def _ffmpeg(path: Path, file: FileIO, kind: str) -> Iterator[Sound]:
             except (av.error.FFmpegError, ValueError) as error:
                 raise _broken(path, getattr(error, "strerror", "") or str(error)) from error
 
-        declared = stream.duration * stream.time_base if stream.duration and stream.time_base else 0
+        declared = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
         if not declared and container.duration:
             declared = container.duration / av.time_base
-        yield Sound(stream.rate or 0, stream.channels, True, blocks(), float(declared))
+        yield Sound(stream.rate or 0, stream.channels, True, blocks(), declared)
 
 
 def _checked(

@@ -274,9 +274,9 @@ def _labelled(value: Mapping[str, Any]) -> list[Choice]:
     """Choices as an object: `{label: [...], text: [...]}`, or text by label, in the order of the labels."""
     texts = next((value[name] for name in _TEXTS if isinstance(value.get(name), list)), None)
     if texts is not None:
-        labels = next((value[name] for name in _LABELS if isinstance(value.get(name), list)), [])
-        labels = [_text(label) for label in labels] if len(labels) == len(texts) else [""] * len(texts)
-        return [(label, _choice_text(text)) for label, text in zip(labels, texts, strict=True)]
+        given: list[Any] = next((value[name] for name in _LABELS if isinstance(value.get(name), list)), [])
+        marks = [_text(label) for label in given] if len(given) == len(texts) else [""] * len(texts)
+        return [(mark, _choice_text(text)) for mark, text in zip(marks, texts, strict=True)]
     labels = [str(label) for label in value]
     if all(re.fullmatch(r"[A-Za-z]|\d{1,2}", label) for label in labels):
         labels.sort(key=_mark)
@@ -289,8 +289,8 @@ def _one_choice(value: Any) -> Choice:
         return "", _choice_text(value)
     plain = {str(key).lower(): inner for key, inner in value.items()}
     if len(plain) == 1:
-        ((label, text),) = plain.items()
-        return (label if len(label) < 3 else ""), _choice_text(text)
+        ((mark, text),) = plain.items()
+        return (mark if len(mark) < 3 else ""), _choice_text(text)
     named = next((name for name in _TEXTS if name in plain), None)
     label = next((plain[name] for name in _LABELS if name in plain), None)
     if label is None and named == "text" and "option" in plain:
@@ -347,7 +347,8 @@ def _answer(row: Row, plain: Mapping[str, str], value: Any, choices: Sequence[Ch
         given = row[plain[column]] if column in plain else None
         if not _given(given):
             continue
-        place = _text(float(given)) if _NUMBER.fullmatch(str(given).strip()) else str(given)
+        place = str(given).strip()
+        place = _text(float(place)) if _NUMBER.fullmatch(place) else place
         if not place.isdecimal():
             continue
         if int(place) >= len(texts) or texts[int(place)] is None:

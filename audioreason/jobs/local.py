@@ -78,7 +78,7 @@ def spawn(workspace: Workspace, folder: Path, token: str, gpus: Sequence[str], w
 
 def start_sieve(folder: str | Path, environment: Mapping[str, str], log: IO[bytes]) -> IO[bytes]:
     """Start what takes keys out of a log on the way into it; returns the pipe that leads there."""
-    command = [sys.executable, "-P", "-m", "audioreason.jobs.sieve"]
+    command = [sys.executable, "-P", "-m", "audioreason.jobs.sieve", str(log.name)]
     process = subprocess.Popen(
         command, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log,
         start_new_session=True,

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+EARLIER = "log.1.txt"  # what a log was before it grew too long; one is kept
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 _LINE = re.compile(
@@ -68,7 +69,15 @@ def read_metrics(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int
 
 
 def _end_of(path: Path, wanted: int) -> tuple[bytes, bool]:
-    """The last `wanted` bytes, and whether that is all of the file."""
+    """The last `wanted` bytes of a log and of the one before it, and whether that is all there is."""
+    data, complete = _end_of_file(path, wanted)
+    if not complete:
+        return data, False
+    earlier, complete = _end_of_file(path.with_name(EARLIER), wanted - len(data))
+    return earlier + data, complete
+
+
+def _end_of_file(path: Path, wanted: int) -> tuple[bytes, bool]:
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size

@@ -7,6 +7,7 @@ it was meant: if the transaction never came to be, it leaves without a word.
 
 from __future__ import annotations
 
+import os
 import secrets
 import signal
 import sqlite3
@@ -28,15 +29,15 @@ _UNDONE = ("failed", "stopped", "crashed", "deleting")
 
 
 def reconcile(workspace: Workspace) -> None:
-    """Bring the queue in line with the world.
+    """Bring the queue in line with the world; a workspace that is read-only stays as it is.
 
     Raises:
         WorkspaceError: if lab.sqlite cannot be used.
         JobError: if an environment variable about this machine makes no sense.
     """
     reap()
-    if not (workspace.root / "lab.sqlite").exists():
-        return
+    if not os.access(workspace.root / "lab.sqlite", os.W_OK):
+        return  # there is no queue yet, or it can only be read
     ended = end_what_is_over(workspace)
     with queue_table(workspace) as connection:
         settle(workspace, connection, ended)

@@ -27,7 +27,8 @@ _SHORTEST_KNOWN = 6  # of a value that is known to be a key; servers without one
 def secret_values() -> tuple[tuple[str, str], ...]:
     """Name and value of every known key and of everything that looks like one, longest value first."""
     values = {**dict(_from_files()), **os.environ}
-    known = {name: values[name] for name in _variables_of_endpoints() if name in values}
+    # without what copying put around it, as it is sent
+    known = {name: values[name].strip(" \t\r\n\"'") for name in _variables_of_endpoints() if name in values}
     known |= dict(_server_keys())
     found = [(name, value) for name, value in known.items() if len(value) >= _SHORTEST_KNOWN]
     found += [

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from audioreason.jobs.spec import Ending, JobSpec
-from audioreason.workspace import Workspace, sqlite_fault
+from audioreason.workspace import Workspace
 
 RowState = Literal["queued", "running", "finished", "failed", "stopped", "crashed", "group", "deleting"]
 Wanted = Literal["run", "stop", "pause"]
@@ -89,17 +89,12 @@ def peek(workspace: Workspace) -> list[Row]:
     Raises:
         WorkspaceError: if the database cannot be read.
     """
-    path = workspace.root / "lab.sqlite"
-    if not path.exists():
+    if not (workspace.root / "lab.sqlite").exists():
         return []
-    try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as connection:
-            connection.row_factory = sqlite3.Row
-            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'jobs'").fetchone():
-                return []
-            return rows(connection)
-    except sqlite3.DatabaseError as error:
-        raise sqlite_fault(path, error) from error
+    with workspace.sqlite_reader() as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'jobs'").fetchone():
+            return []
+        return rows(connection)
 
 
 def rows(connection: sqlite3.Connection, where: str = "", values: Sequence[Any] = ()) -> list[Row]:

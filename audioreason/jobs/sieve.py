@@ -1,8 +1,9 @@
 """What stands between a job's output and its log: keys are taken out, whoever of the job wrote them.
 
-`python -m audioreason.jobs.sieve` copies standard input to standard output until nobody holds the other end
-any more. It is a process of its own, in nobody's session: the last words of a worker that is killed still
-reach the log. Knows nothing about jobs, lines or levels.
+`python -m audioreason.jobs.sieve LOG` copies standard input to standard output, which appends to the file
+LOG, until nobody holds the other end any more. A log that has grown long becomes `log.1.txt`, in place of an
+earlier one, and a line that does not end is cut. It is a process of its own, in nobody's session: the last
+words of a worker that is killed still reach the log. Knows nothing about jobs, lines or levels.
 """
 
 from __future__ import annotations
@@ -11,10 +12,14 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+from audioreason.jobs.logs import EARLIER
 from audioreason.jobs.redact import last_change, secret_values, stand_in
 
 _BLOCK = 1 << 16
+_LONGEST_LINE = 1 << 20  # bytes of one line that reach the log
+MOST_BYTES = 50 << 20  # of one log
 
 
 class Sieve:
@@ -47,6 +52,29 @@ class Sieve:
         return held
 
 
+class LineCutter:
+    """Cuts lines in a stream that are longer than `most` bytes, and says how much is missing."""
+
+    def __init__(self, most: int = _LONGEST_LINE) -> None:
+        self._most = most
+        self._length = 0  # of the line so far
+
+    def feed(self, data: bytes) -> bytes:
+        """What may be written of `data`."""
+        kept = []
+        for piece in data.splitlines(keepends=True):
+            ended = piece.endswith((b"\n", b"\r"))  # a bar that is drawn again begins a line
+            room = max(0, self._most - self._length)
+            self._length += len(piece)
+            kept.append(piece[:room])
+            if ended:
+                missing = self._length - self._most
+                if missing > 0:
+                    kept.append(b" [cut: %d bytes more]\n" % missing)
+                self._length = 0
+        return b"".join(kept)
+
+
 def _overlap(text: bytes, value: bytes) -> int:
     """Bytes at the end of `text` that `value` begins with; a whole `value` does not count."""
     for length in range(min(len(value) - 1, len(text)), 0, -1):
@@ -60,13 +88,31 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     seen, sieve = last_change(), Sieve(secret_values())
+    log = Path(sys.argv[1]).absolute() if len(sys.argv) > 1 else None
+    cutter = LineCutter()
     while data := os.read(0, _BLOCK):
         if (now := last_change()) != seen:  # a server was given its key, or an endpoint was added
             seen = now
             sieve.learn(secret_values())
-        _write(sieve.feed(data))
-    _write(sieve.rest())
+        _write(cutter.feed(sieve.feed(data)))
+        if log is not None:
+            rotate(log)
+    _write(cutter.feed(sieve.rest()))
     return 0
+
+
+def rotate(log: Path) -> None:
+    """Have standard output and error append to a new file, once the log is long."""
+    try:
+        if os.fstat(1).st_size < MOST_BYTES:
+            return
+        log.replace(log.with_name(EARLIER))
+        fd = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.dup2(fd, 1)
+        os.dup2(fd, 2)
+        os.close(fd)
+    except OSError:  # the job's folder is gone, or the disk full: the old file is written on
+        return
 
 
 def _write(data: bytes) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from audioreason.errors import PromptError
 from audioreason.prompts.template import LONGEST, Prompt, parse_prompt
-from audioreason.workspace import shipped
+from audioreason.workspace import read_regular, shipped
 
 
 def load_prompt(name_or_path: str, folders: Sequence[Path] = ()) -> Prompt:
@@ -84,7 +84,7 @@ def _read(path: Path) -> Prompt:
         if path.stat().st_size > 4 * LONGEST:  # bytes: parse_prompt counts characters
             raise PromptError(f"{path} is longer than {LONGEST:,} characters.", "Shorten it.")
         # bytes, because reading text would change line endings and with them the version
-        text = decode_prompt(path.read_bytes(), str(path))
+        text = decode_prompt(read_regular(path), str(path))
     except OSError as error:
         raise PromptError(f"{path} cannot be read ({error.strerror or error}).", "Check the file.") from error
     return _parse(text, path.stem)
@@ -99,11 +99,18 @@ def decode_prompt(raw: bytes, name: str) -> str:
     utf16 = raw.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:
         if not utf16 and b"\0" in raw[:200]:
-            raise PromptError(f"{name} is not UTF-8 text; it looks like UTF-16.", "Save it as UTF-8.")
-        return raw.decode("utf-16" if utf16 else "utf-8")
+            raise PromptError(
+                f"{name} cannot be read as text: it looks like UTF-16 without its mark.", "Save it as UTF-8."
+            )
+        text = raw.decode("utf-16" if utf16 else "utf-8")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        raise PromptError(f"Line {line} of {name} is not UTF-8 text.", "Save it as UTF-8.", line) from error
+        raise PromptError(
+            f"Line {line} of {name} cannot be read as text: it is not UTF-8.", "Save it as UTF-8.", line
+        ) from error
+    if not text:
+        raise PromptError(f"{name} cannot be read as text: it is empty.", "Write the prompt into it.")
+    return text
 
 
 @lru_cache(maxsize=512)  # pages list every prompt at every click

@@ -4,12 +4,14 @@ record     run.json and the prediction                 writer    the only thing 
 storage    JSONL and Parquet, merged                   snapshot  the items as they were
 derive     scores from stored answers                  report    one run's accuracy, for `score --json`
 catalog    all runs as tables: `accuracy`, `listing` (with `filtering`) and `playground` hold its questions,
-           `loading`, `live` and `tables` keep it in step with the disk
+           `loading`, `live` and `tables` keep it in step with the disk, `index` saves opening what it knows
+archiving  archive, restore and delete
 scratch    playground generations                      transfer  import and export
 desk       drafts, saved prompts, pinned items        cells     text that no spreadsheet runs
 """
 
 from audioreason.runs.accuracy import COLUMNS, Paired
+from audioreason.runs.archiving import archive_runs, archived_runs, delete_runs, references, restore_runs
 from audioreason.runs.catalog import Catalog, records
 from audioreason.runs.derive import Scored, score_prediction, score_run, scored
 from audioreason.runs.filtering import Filter
@@ -56,9 +58,12 @@ __all__ = [
     "RunWriter",
     "Scored",
     "append_generation",
+    "archive_runs",
+    "archived_runs",
     "compact",
     "dataset_ref",
     "delete_generations",
+    "delete_runs",
     "endpoint_ref",
     "export_run",
     "git_commit",
@@ -70,6 +75,8 @@ __all__ = [
     "read_items",
     "recipe_differences",
     "records",
+    "references",
+    "restore_runs",
     "run_folder",
     "run_status",
     "score_prediction",

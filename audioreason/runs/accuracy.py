@@ -51,8 +51,8 @@ SELECT r.run_id, r.created, r.kind, r.status, r.dataset, r.dataset_hash, r.datas
        r.prompt_version, r.model, r.endpoint, r.samples, r.temperature, r.seed, r.ablation, r.scorer,
        coalesce(t.items, 0)::INTEGER AS n, coalesce(t.recorded, 0)::INTEGER AS recorded,
        coalesce(t.answered, 0)::INTEGER AS answered, coalesce(t.errors, 0)::INTEGER AS errors,
-       coalesce(t.rated, 0)::INTEGER AS rated, t.strict / nullif(t.rated, 0) AS strict,
-       t.official / nullif(t.rated, 0) AS official,
+       coalesce(t.rated, 0)::INTEGER AS rated, coalesce(t.answered - t.rated, 0)::INTEGER AS unrated,
+       t.strict / nullif(t.rated, 0) AS strict, t.official / nullif(t.rated, 0) AS official,
        t.prompt_tokens, t.completion_tokens, t.seconds
 FROM runs r LEFT JOIN t USING (run_no)
 ORDER BY r.created DESC, r.run_id DESC
@@ -225,7 +225,7 @@ class _Group:
 
     sql: str
     join: str = ""
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: dict[str, Any] = field(default_factory=dict)
 
 
 def _group(catalog: Catalog, numbers: Sequence[int], column: str) -> _Group:

@@ -109,9 +109,10 @@ class Catalog:
 
         Columns: run_id, created, kind, status, dataset, dataset_hash, dataset_size, split, prompt,
         prompt_version, model, endpoint, samples, temperature, seed, ablation, scorer; n (items), recorded,
-        answered, errors (items with nothing but server errors), rated (answered and with a gold choice);
-        strict and official with their Wilson 95% interval (strict_low, strict_high ...), as fractions;
-        prompt_tokens, completion_tokens, seconds (means per prediction).
+        answered, errors (items with nothing but server errors), rated (answered and with a gold choice),
+        unrated (answered without one: in no accuracy); strict and official with their Wilson 95% interval
+        (strict_low, strict_high ...), as fractions; prompt_tokens, completion_tokens, seconds (means per
+        prediction).
         """
         return accuracy.leaderboard(self, split)
 

@@ -181,6 +181,7 @@ def scored(workspace: Workspace, run_id: str) -> Iterator[Scored]:
     if (folder / "predictions.parquet").exists() and not live.exists():
         with suppress(WorkspaceError):  # a disk that is full or read-only: the scores are not kept
             kept = score_run(workspace, run_id)
+    verify(folder / "predictions.parquet")
     if kept is None:
         yield from _score_stored(folder, record)
     else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -353,7 +354,7 @@ def _opened(file: Path) -> Iterator[None]:
     """Turns what can go wrong with a file into a sentence."""
     try:
         yield
-    except (zipfile.BadZipFile, pa.ArrowException, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, pa.ArrowException, RuntimeError, ValueError, EOFError) as error:
         raise RunError(f"{file} cannot be unpacked ({error}).", "Copy it anew.") from error
     except OSError as error:
         reason = error.strerror or error

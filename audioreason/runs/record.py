@@ -25,7 +25,7 @@ from audioreason.errors import RunError
 from audioreason.inference.endpoint import Endpoint, Sampling
 from audioreason.items import Dataset
 from audioreason.prompts import Prompt, revealed
-from audioreason.workspace import FileLock, Workspace, lab_root
+from audioreason.workspace import FileLock, Workspace, lab_root, read_regular
 
 Kind = Literal["eval", "playground", "import", "candidates"]
 Status = Literal["finished", "running", "stopped"]
@@ -249,7 +249,7 @@ def read_record(folder: Path) -> RunRecord:
     path = folder / "run.json"
     hint = "Restore the file from a copy, or delete the run's folder."
     try:
-        record = RunRecord.model_validate_json(path.read_bytes())
+        record = RunRecord.model_validate_json(read_regular(path))
     except OSError as error:
         raise RunError(f"{path} cannot be read ({error.strerror or error}).", hint) from error
     except ValidationError as error:

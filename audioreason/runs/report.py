@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from audioreason.answers import SCORER_VERSION
 from audioreason.errors import RunError
 from audioreason.runs.derive import Scored, scored
 from audioreason.runs.record import load_record, run_folder, run_status
-from audioreason.runs.storage import read_parquet
+from audioreason.runs.storage import merged_predictions, read_parquet
 from audioreason.stats import wilson
 from audioreason.workspace import Workspace
 
@@ -38,13 +39,14 @@ def score_report(workspace: Workspace, run_id: str, split: str | None = None) ->
     """Accuracy of a run, strict and official, over all and by group.
 
     Returns:
-        `n` items, `answered` of them (at least one sample came back), `errors` that a server answered with
-        nothing but errors, `pending` not asked yet, `unrated` answered but without a gold choice (they are in
-        no accuracy); `strict` and `official` with `correct` (a sum of per-item means if there are several
-        samples), `accuracy` over answered items with Wilson's interval `ci95`, and `accuracy_all` over all;
-        `by` group the same as fractions of the `n` answered there; `outcomes` of all predictions;
-        `reveals`: what the prompt told the model about the benchmark (category, subcategory);
-        `disagreements`: ids where strict and official differ.
+        `model` that answered, if known; `n` items, `answered` of them (at least one sample came back),
+        `errors` that a server answered with nothing but errors, `pending` not asked yet, `unrated` answered
+        but without a gold choice (they are in no accuracy); `strict` and `official` with `correct` (a sum of
+        per-item means if there are several samples), `accuracy` over answered items with Wilson's interval
+        `ci95`, and `accuracy_all` over all; `by` group the same as fractions of the `n` answered there;
+        `outcomes` of all predictions; `failures`: for each kind of error, commonest first, how many
+        predictions and the first sentence; `reveals`: what the prompt told the model about the benchmark
+        (category, subcategory); `disagreements`: ids where strict and official differ.
 
     Raises:
         RunError: if the run is unknown or cannot be read, or has no such split.
@@ -73,6 +75,7 @@ def score_report(workspace: Workspace, run_id: str, split: str | None = None) ->
         "run": run_id,
         "dataset": record.dataset.name,
         "split": split or record.split or "full",
+        "model": record.endpoint.model if record.endpoint else None,
         "status": run_status(folder),
         "scorer": SCORER_VERSION,
         "samples": record.samples,
@@ -86,12 +89,34 @@ def score_report(workspace: Workspace, run_id: str, split: str | None = None) ->
         "by": {heading: _by_group(rated, heading) for heading in GROUPS},
         "reveals": list(record.prompt.reveals) if record.prompt else [],
         "outcomes": dict(Counter(row.outcome for rows in samples.values() for row in rows).most_common()),
+        "failures": _failures(folder, items, samples),
         "disagreements": [
             item_id
             for item_id in items
             if any(row.strict is not None and row.strict != row.official for row in samples[item_id])
         ],
     }
+
+
+def _failures(folder: Path, items: Iterable[str], samples: dict[str, list[Scored]]) -> list[dict[str, Any]]:
+    """The errors in place of answers, by kind."""
+    failed = [
+        (item_id, row.sample)
+        for item_id in items
+        for row in samples[item_id]
+        if row.outcome == "server_error"
+    ]
+    if not failed:
+        return []
+    counts: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    known = set(failed)
+    for prediction in merged_predictions(folder, failed):
+        if prediction.error is not None and prediction.key in known:
+            kind = prediction.error_kind or "error"
+            counts[kind] += 1
+            first.setdefault(kind, prediction.error)
+    return [{"kind": kind, "count": count, "first": first[kind]} for kind, count in counts.most_common()]
 
 
 def _items_of(rows: Sequence[dict[str, Any]], split: str | None, run_id: str) -> dict[str, dict[str, str]]:

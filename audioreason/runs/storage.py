@@ -214,6 +214,26 @@ def verify(path: str | Path, stamp: Stamp | None = None) -> Seal | None:
     return seal
 
 
+def check_parquet(path: Path) -> bool:
+    """Whether a Parquet file has a checksum; one that has none is read to its end.
+
+    Raises:
+        RunError: if it is not the file that was written, or cannot be read.
+    """
+    if verify(path) is not None:
+        return True
+    try:
+        with pq.ParquetFile(path) as file:
+            for _ in file.iter_batches(ROW_GROUP):
+                pass
+    except (pa.ArrowException, OSError) as error:
+        raise RunError(
+            f"{path} cannot be read ({first_line(error)}).",
+            "Restore the file from a copy, or delete the run's folder.",
+        ) from error
+    return False
+
+
 @functools.lru_cache(maxsize=4096)
 def _read_seal(path: str, stamp: Stamp) -> Seal | None:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -21,6 +21,7 @@ from audioreason.runs.record import (
     load_record,
     recipe_differences,
     run_folder,
+    unknown_run,
 )
 from audioreason.runs.snapshot import read_items, write_items
 from audioreason.runs.storage import (
@@ -72,6 +73,8 @@ class RunWriter:
         folder = run_folder(workspace, record.run_id)
         if folder.exists():
             raise _taken(record)
+        if (workspace.archive / folder.name).exists():
+            raise unknown_run(workspace, record.run_id)
         making = workspace.runs / f".new-{record.run_id}-{secrets.token_hex(4)}"
         lock = FileLock(making / "lock")
         try:

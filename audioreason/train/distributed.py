@@ -41,6 +41,7 @@ log = logging.getLogger("audioreason.train")
 _ERRORS: dict[str, type[LabError]] = {
     name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, LabError)
 }
+_LONGEST_LINE = 1 << 20  # characters of what a process says that are looked at together
 _GRACE = 120.0  # seconds for a state to be written after a stop
 _KEPT_LINES = 40  # of standard error, for the sentence if a process ends without one
 
@@ -168,7 +169,7 @@ def _relay(process: subprocess.Popen[str], progress: Progress, stop: Path) -> di
     last: dict[str, Any] = {}
     assert process.stdout is not None
     try:
-        for line in process.stdout:
+        while line := process.stdout.readline(_LONGEST_LINE):
             if not line.startswith('{"audioreason"'):
                 continue
             said = json.loads(line)["audioreason"]

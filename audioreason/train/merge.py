@@ -326,7 +326,6 @@ def _save_shard(tensors: dict[str, torch.Tensor], path: Path) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         save_file(tensors, temporary, {"format": "pt"})
-        temporary.chmod(0o644)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)

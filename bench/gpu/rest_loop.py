@@ -1,11 +1,12 @@
 """Run a self-training job with vLLM to its end, kill it once in each phase, and measure the phases.
 
-    python -m bench.gpu.rest_loop SPEC.yaml --workspace DIR [--kill PATTERN ...] [--limit SECONDS]
+    python -m bench.gpu.rest_loop SPEC.yaml --workspace DIR [--kill PATTERN[@SECONDS] ...] [--limit SECONDS]
 
-Submits the job, watches its state, and sends SIGKILL to its worker the first time that a phase's name matches
-a pattern (after `--after` seconds in it); then checks that no process of the job is left, that the GPU is
-empty, and resumes the job. Prints each phase with its seconds and peak GPU memory, what each kill left, and
-at the end the plan beside what was measured. Exit status 0 only if the job finished and every kill was clean.
+Submits the job, watches its state, and sends SIGKILL to its worker when a phase's name matches the first of
+the patterns, that many seconds into the phase; then checks that no process of the job is left and that the
+GPU is empty, resumes the job, and goes on to the next pattern. Prints each phase with its seconds and peak
+GPU memory, what each kill left, and at the end the plan beside what was measured. Exit status 0 only if the
+job finished and every kill was clean.
 
 GPU memory comes from nvidia-smi; without it the column is empty and the check is left out.
 """
@@ -36,8 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="A self-training job on real vLLM, killed in each phase.")
     parser.add_argument("spec", type=Path)
     parser.add_argument("--workspace", type=Path, required=True)
-    parser.add_argument("--kill", action="append", default=[], help="regular expression on a phase's name")
-    parser.add_argument("--after", type=float, default=4.0, help="seconds in the phase before the kill")
+    parser.add_argument(
+        "--kill", action="append", default=[], help="regular expression on a phase's name; in this order"
+    )
     parser.add_argument("--limit", type=float, default=3600.0)
     given = parser.parse_args(arguments)
     os.environ["AUDIOREASON_WORKSPACE"] = str(given.workspace)
@@ -45,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     job = _audioreason("jobs", "submit", "rest", "--spec", str(given.spec), "--json")["id"]
     folder = given.workspace / "jobs" / job
     memory = _Memory()
-    waiting = [re.compile(pattern) for pattern in given.kill]
+    waiting = [_pattern(kill) for kill in given.kill]
     clean = True
     began = time.monotonic()
     last = ""
@@ -57,19 +59,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             last = name
         if state.get("ending") in ("finished", "failed", "stopped"):
             break
-        matches = [pattern for pattern in waiting if pattern.search(name)]
-        if matches and _seconds_in(state) >= given.after:
-            waiting.remove(matches[0])
+        if waiting and waiting[0][0].search(name) and _seconds_in(state) >= waiting[0][1]:
+            waiting.pop(0)
             clean &= _kill_and_resume(job, name, memory)
             last = ""
-        time.sleep(0.2)
+        time.sleep(0.1)
     memory.stop()
     state = _state(folder)
     print(
         f"\njob {job}: {state.get('ending')} after {time.monotonic() - began:.0f} s;",
         state.get("error") or "",
     )
-    for pattern in waiting:
+    for pattern, _ in waiting:
         print(f"never seen: a phase like {pattern.pattern}")
     _print_phases(state, memory)
     print(
@@ -77,6 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         json.dumps({key: plan.get(key) for key in ("seconds", "tokens", "requests", "notes", "phases")}),
     )
     return 0 if state.get("ending") == "finished" and clean and not waiting else 1
+
+
+def _pattern(kill: str) -> tuple[re.Pattern[str], float]:
+    """PATTERN[@SECONDS]; 3 seconds where none are given."""
+    pattern, _, seconds = kill.rpartition("@") if "@" in kill else (kill, "", "3")
+    return re.compile(pattern), float(seconds)
 
 
 class _Memory:

@@ -31,7 +31,7 @@ import aiohttp
 import orjson
 import pyarrow.parquet as pq
 
-from audioreason.evaluate import choose_items, render_for
+from audioreason.evaluate import choose_items
 from audioreason.inference.endpoint import Endpoint, Sampling
 from audioreason.inference.messages import build_messages
 from audioreason.inference.probe import ready_endpoint
@@ -39,6 +39,7 @@ from audioreason.inference.seeds import group_seed, sample_seed
 from audioreason.items import load_dataset, prepare_clip
 from audioreason.prompts import load_prompt
 from audioreason.runs import run_folder
+from audioreason.runs.rendering import render_for
 from audioreason.workspace import Workspace
 
 

@@ -11,10 +11,11 @@ import psutil
 import pytest
 
 from audioreason.inference.endpoint import Endpoint, save_endpoint
+from audioreason.items import save_dataset
 from audioreason.workspace import Workspace
 from tests.cli.conftest import PROGRAM, Program, Say, environment, strict_json
 from tests.conftest import TinyDataset
-from tests.servers import FakeServer, Text
+from tests.servers import FakeServer, Reply, Request, Status, Text
 
 SAMPLING = {
     "temperature": 0.7,
@@ -162,16 +163,95 @@ def test_a_run_without_one_answer_is_reported_without_nan(
 ) -> None:
     tiny_dataset(n=2, clips=False)
     with FakeServer() as server:
-        done = program(
-            "eval", "--dataset", "tiny", "--endpoint", server.base_url, "--run-id", "deaf", "--json"
-        )
-    report = strict_json(done.stdout)
+        ask = ("eval", "--dataset", "tiny", "--endpoint", server.base_url, "--run-id", "deaf", "--json")
+        done = program(*ask, status=1)
+    assert "0 of 2 predictions have an answer" in done.stderr and "has no clip" in done.stderr
+    report = strict_json(program("score", "deaf", "--json").stdout)
     assert (report["n"], report["answered"], report["errors"]) == (2, 0, 2)
     assert report["strict"]["accuracy"] is None
     (row,) = strict_json(program("runs", "--json").stdout)
     assert (row["run_id"], row["strict"]) == ("deaf", None)
     assert "deaf" in program("runs").stdout
     assert "no clip" in program("show", "deaf", "tiny-000").stdout
+
+
+def test_every_request_refused_is_not_success(program: Program, tiny_dataset: TinyDataset) -> None:
+    tiny_dataset(n=3)
+    with FakeServer(Text("ANSWER: one"), models=("m",), require_key="sk-other") as server:
+        ask = ("eval", "--dataset", "tiny", "--endpoint", server.base_url, "--run-id", "r")
+        refused = program(*ask, "--model", "m", status=1)
+        assert "refused the key (HTTP 401)" in refused.stderr and "Traceback" not in refused.stderr
+
+
+def test_few_refused_are_told_with_the_reason_and_most_refused_end_otherwise(
+    say: Say, tiny_dataset: TinyDataset
+) -> None:
+    tiny_dataset(n=4)
+    hard = ["clip 2?"]
+
+    def reply(request: Request) -> Reply:
+        refused = any(words in request.text for words in hard)
+        return Status(400, "maximum context length is 512 tokens") if refused else Text("ANSWER: one")
+
+    with FakeServer(reply) as server:
+        ask = ("eval", "--dataset", "tiny", "--endpoint", server.base_url, "--run-id")
+        _, err = say(*ask, "few")
+        assert "few: 3 of 4 answered by fake-model" in err
+        assert "1 prediction without an answer (bad_request). The first: " in err
+        assert "512 tokens" in err and "--max-model-len" in err
+        assert "Ask again with: audioreason eval --run-id few --resume" in err
+        assert "512 tokens" in say("score", "few")[1]
+        hard += ["clip 0?", "clip 1?"]
+        _, err = say(*ask, "most", status=1)
+        assert "1 of 4 predictions have an answer" in err and "512 tokens" in err
+        assert "audioreason eval --run-id most --resume" in err
+
+
+def test_a_server_that_dies_is_not_success(program: Program, tiny_dataset: TinyDataset) -> None:
+    tiny_dataset(n=6)
+    server = FakeServer()
+
+    def dies(request: Request) -> Reply:
+        if request.number == 7:  # after two of the probe
+            server._loop.call_soon_threadsafe(server._stop.set)
+        return Text("ANSWER: one", after=0.05)
+
+    server.reply = dies
+    with server:
+        ask = ("eval", "--dataset", "tiny", "--endpoint", server.base_url, "--run-id", "r")
+        ended = program(*ask, "--concurrency", "1", "--server-wait", "0.5", status=1)
+    assert "Waiting for the server, 0.5 s at most" in ended.stderr
+    assert "of 6 predictions have an answer" in ended.stderr
+    assert "audioreason eval --run-id r --resume" in ended.stderr
+    (row,) = strict_json(program("runs", "--json").stdout)
+    assert row["status"] == "stopped" and 3 <= row["answered"] < 6
+    with FakeServer(Text("ANSWER: one")) as other:
+        program("eval", "--run-id", "r", "--resume", "--endpoint", other.base_url)
+    (row,) = strict_json(program("runs", "--json").stdout)
+    assert (row["status"], row["answered"]) == ("finished", 6)
+
+
+def test_unrated_items_are_counted_beside_every_accuracy(
+    say: Say, workspace: Workspace, tiny_dataset: TinyDataset
+) -> None:
+    data = tiny_dataset(n=4)
+    items = [item.model_copy(update={"answer": "seven"}) if n else item for n, item in enumerate(data.items)]
+    save_dataset(data.root, data.info, items, workspace.cache)
+    with FakeServer(Text("ANSWER: one")) as server:
+        _, err = say("eval", "--dataset", "tiny", "--endpoint", server.base_url, "--run-id", "r")
+    said = "Unrated: 3 answered items, whose gold answer is none of the choices"
+    assert said in err and said in say("score", "r")[1]
+    listed = say("runs")[0].splitlines()
+    assert listed[0].split()[6:8] == ["answered", "unrated"] and listed[1].split()[6:8] == ["4", "3"]
+
+
+def test_stop_texts_arrive_and_a_resume_remembers_them(say: Say, tiny_dataset: TinyDataset) -> None:
+    tiny_dataset(n=2)
+    with FakeServer(Text("ANSWER: one")) as server:
+        ask = ("eval", "--dataset", "tiny", "--endpoint", server.base_url, "--run-id", "r")
+        say(*ask, "--stop", "END", "--stop", "###", "--no-repeat-ngram-size", "5")
+        assert all((b["stop"], b["no_repeat_ngram_size"]) == (["END", "###"], 5) for b in chats(server)[-2:])
+        say("eval", "--run-id", "r", "--resume")
 
 
 def test_a_model_that_nobody_serves_is_refused_before_an_engine_starts(program: Program) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -264,3 +265,83 @@ def _until(condition: Any, seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("repetition_penalty", 1e-38),
+        ("repetition_penalty", 5e-324),
+        ("repetition_penalty", 1e6),
+        ("temperature", 1e30),
+        ("temperature", -1),
+        ("top_p", 0),
+        ("min_p", 2),
+        ("top_k", -5),
+        ("stop", "x" * 400_000),
+        ("stop", ["x" * 257]),
+        ("stop", ["x"] * 17),
+        ("n", 1_000_000),
+        ("top_logprobs", 1_000),
+        ("seed", 10**30),
+        ("max_tokens", 0),
+        ("messages", [{"role": "user", "content": "x" * 1_000_001}]),
+    ],
+)
+def test_a_value_out_of_range_is_refused_before_it_meets_others(
+    endpoint: Endpoint, field: str, value: object
+) -> None:
+    status, answer, _ = _call(endpoint, "POST", "/v1/chat/completions", _question(**{field: value}))
+    assert status == 422 and field in answer["error"]["message"], answer
+    assert len(answer["error"]["message"]) < 300
+
+
+def test_the_smallest_values_that_are_taken_leave_a_neighbour_alone(endpoint: Endpoint) -> None:
+    """Each at the edge of its range, while another request generates."""
+    _, alone, _ = _call(endpoint, "POST", "/v1/chat/completions", _question(max_tokens=120))
+    edges: list[dict[str, object]] = [
+        {"repetition_penalty": 0.01},
+        {"repetition_penalty": 10},
+        {"temperature": 1e-4, "top_p": 1e-30},
+        {"temperature": 10, "min_p": 1},
+        {"stop": ["~" * 256] * 16, "top_logprobs": 20, "logprobs": True, "n": 4},
+        {"seed": -(2**63)},
+    ]
+    with ThreadPoolExecutor(len(edges) + 1) as pool:
+        neighbour = pool.submit(_call, endpoint, "POST", "/v1/chat/completions", _question(max_tokens=120))
+        others = [
+            pool.submit(
+                _call, endpoint, "POST", "/v1/chat/completions", _question(**{"temperature": 1, **edge})
+            )
+            for edge in edges
+        ]
+    assert [other.result()[0] for other in others] == [200] * len(edges)
+    status, answer, _ = neighbour.result()
+    assert status == 200 and answer["choices"][0]["message"] == alone["choices"][0]["message"]
+
+
+def test_a_client_that_leaves_while_it_waits_is_not_served(endpoint: Endpoint) -> None:
+    """More requests than rows, with prompts of their own; when their clients leave, none is read any more."""
+    parts = urlsplit(endpoint.root_url)
+    connections = []
+    for number in range(120):
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
+        body = json.dumps(
+            _question(messages=[{"role": "user", "content": f"How many, {number}?"}], max_tokens=400)
+        )
+        headers = {"Authorization": f"Bearer {endpoint.api_key()}", "Content-Type": "application/json"}
+        connection.request("POST", "/v1/chat/completions", body, headers)
+        connections.append(connection)
+    until = time.monotonic() + 30
+    while _gauge(endpoint, "num_requests_waiting") < 50 and time.monotonic() < until:
+        time.sleep(0.02)
+    before = _gauge(endpoint, "generation_tokens_total")
+    for connection in connections:
+        connection.close()
+    until = time.monotonic() + 5
+    while (_gauge(endpoint, "num_requests_waiting") or _gauge(endpoint, "num_requests_running")) and (
+        time.monotonic() < until
+    ):
+        time.sleep(0.05)
+    assert _gauge(endpoint, "num_requests_waiting") == _gauge(endpoint, "num_requests_running") == 0
+    assert _gauge(endpoint, "generation_tokens_total") - before < 32 * 400

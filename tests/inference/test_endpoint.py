@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -295,4 +296,29 @@ def test_the_key_of_a_server_of_the_lab_is_in_a_private_file_and_stays_on_this_m
 def test_a_key_in_memory_is_neither_written_nor_shown() -> None:
     endpoint = Endpoint(name="x", base_url="http://127.0.0.1:1").with_key("hunter2")
     assert endpoint.model_copy(update={"model": "m"}).api_key() == "hunter2"
+    assert endpoint.model_copy(update={"base_url": "http://elsewhere/v1"}).api_key() is None
     assert "hunter2" not in endpoint.model_dump_json() + repr(endpoint)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda text: "\ufeff" + text, ""),
+        (lambda text: text.replace("]", ",]", 1), "trailing comma at line"),
+        (lambda text: text.replace('"model"', '"modle"', 1), "endpoints.0.modle: there is no such field"),
+        (lambda text: text.replace("http:", "ftp:", 1), "not an http or https URL"),
+        (lambda text: text[:20], "EOF while parsing"),
+    ],
+)
+def test_a_store_edited_by_hand_is_read_or_its_place_is_named(
+    workspace: Workspace, change: Callable[[str], str], words: str
+) -> None:
+    save_endpoint(workspace, Endpoint(name="a", base_url="http://127.0.0.1:1/v1", model="m"))
+    path = workspace.root / "endpoints.json"
+    path.write_text(change(path.read_text()), encoding="utf-8")
+    if not words:
+        assert [endpoint.name for endpoint in load_endpoints(workspace)] == ["a"]
+        return
+    with pytest.raises(WorkspaceError) as refused:
+        load_endpoints(workspace)
+    assert words in refused.value.message

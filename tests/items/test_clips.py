@@ -266,3 +266,36 @@ def test_importing_items_loads_no_decoder() -> None:
     heavy = {"librosa", "av", "soundfile", "soxr", "scipy"}
     script = f"import sys, audioreason.items; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.check_output([sys.executable, "-c", script]) == b"[]\n"
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3", "a.ogg", "opus.ogg", "a.aiff"])
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_a_clip_that_was_cut_short_is_never_taken_for_a_whole_one(
+    tmp_path: Path, name: str, share: float
+) -> None:
+    samples = np.random.default_rng(0).normal(0, 0.2, 16_000 * 6).astype(np.float32)
+    subtype = "OPUS" if name.startswith("opus") else None
+    soundfile.write(tmp_path / name, samples, 16_000, subtype=subtype)
+    assert clip_info(tmp_path / name).complete
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: int(len(whole) * share)])
+    try:
+        assert not clip_info(tmp_path / name).complete
+    except ItemError as error:
+        assert "broken" in error.message and "cut short" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "Git LFS pointer"),
+        (b"\r\n<!DOCTYPE html><html></html>", "web page"),
+        (b'{"error": "rate limit"}', "JSON text"),
+        (b"", "empty file"),
+        (b"nothing known, but long enough", "is not wav"),
+    ],
+)
+def test_what_stands_in_a_clips_place_is_named(tmp_path: Path, raw: bytes, words: str) -> None:
+    (tmp_path / "a.wav").write_bytes(raw)
+    with pytest.raises(ItemError, match=words):
+        clip_info(tmp_path / "a.wav")

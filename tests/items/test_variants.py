@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from audioreason.errors import ItemError
 from audioreason.items import Item
 from audioreason.items.sources import cluster_of
-from audioreason.items.variants import heard, reordered, swapped
+from audioreason.items.variants import heard, kept_places, reordered, swapped
 
 
 def item(name: str = "q", choices: tuple[str, ...] = ("a", "b", "c", "d"), **more: str) -> Item:
@@ -64,3 +64,36 @@ def test_one_recording_cannot_be_swapped_with_itself() -> None:
     url = "https://www.youtube.com/watch?v=abcdefghijk"
     with pytest.raises(ItemError, match="one recording"):
         swapped([item(f"q{k}", audio_path=f"audio/{k}.wav", url=url) for k in range(2)])
+
+
+@pytest.mark.parametrize(
+    ("choices", "kept"),
+    [
+        (("a", "b", "c", "None of the above"), {3}),
+        (("a", "All of these", "c", "d"), {1}),
+        (("a", "b", "以上都不是"), {2}),
+        (("a", "b", "Both A and B"), {0, 1, 2}),
+        (("a", "b", "c", "(A) and (C)"), {0, 1, 2, 3}),
+        (("a", "b", "Neither A nor B."), {0, 1, 2}),
+        (("a", "b", "A和B"), {0, 1, 2}),
+        (("a", "b", "Both of the above"), {0, 1, 2}),
+        (("a", "b", "Options 1 and 2"), {0, 1, 2}),
+        (("a dog", "a cat", "Both a dog and a cat", "none"), set()),
+        (("C sharp", "A flat", "B", "E and F"), set()),
+        (("None", "Neither speaker", "A to B", "The first note"), set()),
+    ],
+)
+def test_choices_that_refer_to_others_keep_their_places(choices: tuple[str, ...], kept: set[int]) -> None:
+    asked = Item(id="q", question="?", choices=choices, answer=choices[0])
+    assert kept_places(asked) == kept
+    orders = [reordered(asked, order).choices for order in range(6)]
+    assert all(order[place] == choices[place] for order in orders for place in kept)
+    assert all(sorted(order) == sorted(choices) for order in orders)
+    free = len(choices) - len(kept)
+    assert len(set(orders)) == min(6, factorial(free)), "the rest still moves"
+
+
+def test_a_column_called_heard_is_no_clip() -> None:
+    items = [item(f"q{k}", audio_path=f"audio/{k}.wav", heard="twice") for k in range(3)]
+    assert all(one.audio_path != heard(one).audio_path != "twice" for one in swapped(items))
+    assert all((one.model_extra or {})["heard"] == "twice" for one in swapped(items))

@@ -305,9 +305,19 @@ def test_a_server_that_is_not_there_fails_the_job_with_its_sentence(
     server = FakeServer(Status(500))
     with server:
         pass
-    job_id = submit(workspace, server)
-    view = until_state(workspace, job_id, "failed", seconds=60)
-    assert view.reason and "Traceback" not in view.reason
+    gone = submit(workspace, server, server_wait_seconds=0.3)
+    with FakeServer(Status(404, "no such model here"), check_model=False) as other:
+        refused = submit(workspace, other, model="big")
+        view = until_state(workspace, refused, "failed", seconds=60)
+    assert "no such model here" in view.reason and "Traceback" not in view.reason
+    view = until_state(workspace, gone, "failed", seconds=60)
+    assert "cannot be reached" in view.reason
+    with FakeServer(lambda one: Status(400, "too loud") if "clip" in one.text else Text("yes")) as other:
+        refused = submit(workspace, other)
+        view = until_state(workspace, refused, "failed", seconds=60)
+    assert "0 of 2 predictions have an answer" in view.reason and "too loud" in view.reason
+    assert view.hint == f"Continue with: audioreason jobs resume {refused}"
+    assert run_status(run_folder(workspace, refused)) == "stopped"
     with pytest.raises(JobError, match="no endpoint named nobody"):
         actions.plan(workspace, "evaluate", {"dataset": "tiny", "endpoints": ["nobody"]})
 

@@ -135,3 +135,26 @@ def test_parts_of_a_step_stay_within_their_tokens() -> None:
     for part in parts:
         longest = max(len(data[index].ids) for index in part)
         assert len(part) == 1 or longest * len(part) <= 60
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_line_ends_inside_a_text_do_not_end_a_line(tmp_path: Path, mark: str) -> None:
+    example = examples()[0].model_copy(update={"user": "One\u2028two\x85three\x0bfour?"})
+    assert write_examples(tmp_path / "t.jsonl", [example, example]) == 2
+    (tmp_path / "t.jsonl").write_text(mark + (tmp_path / "t.jsonl").read_text())
+    assert read_examples(tmp_path / "t.jsonl") == [example, example]
+
+
+def test_a_training_set_of_another_form_is_named_and_its_benchmark_items_too(tmp_path: Path) -> None:
+    row = {"id": "q", "sound": "q.wav", "question": "<sound>Who?", "answer": "a", "response": "a"}
+    (tmp_path / "t.json").write_text(json.dumps([row], indent=2))
+    with pytest.raises(ItemError, match="table with id, sound, question, answer, response, not a training"):
+        read_examples(tmp_path / "t.json")
+    meta = Path("../shared/mmar/MMAR-meta.jsonl")
+    if not meta.is_file():
+        pytest.skip("MMAR's metadata are not beside the project (../shared/mmar)")
+    known = [json.loads(line)["id"] for line in meta.read_text().splitlines()[:10]]
+    rows = [{**row, "id": name, "sound": f"{name}.wav"} for name in known] + [row]
+    (tmp_path / "t.json").write_text(json.dumps(rows, indent=2))
+    with pytest.raises(GuardError, match=r"10 of its 11 rows are items of mmar .*never train a model"):
+        read_examples(tmp_path / "t.json")

@@ -110,6 +110,19 @@ class EvaluateSpec(BaseModel):
         title="Repetition penalty",
         json_schema_extra={"advanced": True},
     )
+    no_repeat_ngram_size: int | None = Field(
+        default=None,
+        ge=1,
+        title="No repeated n-grams of",
+        description="For servers that take it; vLLM ignores it.",
+        json_schema_extra={"advanced": True, "unit": "tokens"},
+    )
+    stop: list[str] = Field(
+        default=[],
+        title="Stop texts",
+        description="An answer ends where one of them would come.",
+        json_schema_extra={"advanced": True},
+    )
     items: list[str] = Field(
         default=[],
         title="Only these items",
@@ -237,6 +250,7 @@ def run(spec: EvaluateSpec, workspace: Workspace, progress: JobProgress) -> dict
         "run_id": progress.job_id,
         "n": report["n"],
         "answered": report["answered"],
+        "unrated": report["unrated"],
         "strict": report["strict"],
         "official": report["official"],
     }
