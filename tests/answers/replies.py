@@ -3,8 +3,6 @@
 Written before the reader was run on them. `test_replies.py` reads each.
 """
 
-# ruff: noqa: E501 - replies stand as they were written
-
 from __future__ import annotations
 
 DOGS = ["one dog", "two dogs", "three dogs", "four dogs"]
