@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from audioreason.errors import EngineError, RestError
 from audioreason.jobs.past import Asked, expect
+from audioreason.runs.record import Kind
 from audioreason.wording import counted
 from audioreason.workspace import Workspace
 
@@ -78,7 +79,7 @@ def phase_times(
     size = Shards(folder).size()
     rounds = _past_rounds(workspace, config, folder)
     whom = [Asked(folder.name)]
-    kinds = ("candidates",)
+    kinds: tuple[Kind, ...] = ("candidates",)
     generating = expect(workspace, [config.prompt], whom, asks.candidates, kinds=kinds).seconds
     if generating is None:
         generating = expect(workspace, [config.prompt], whom, asks.candidates).seconds
