@@ -164,7 +164,7 @@ def clip_view(data: Dataset, item: Item) -> ClipView:
             return ClipView(name, problem=sentence)
         clip = prepared(source)
         shape = _picture(clip)
-    except ItemError as error:
+    except LabError as error:  # also a disk that takes no prepared clip
         return ClipView(name, problem=str(error))
     path = f"{quote(data.info.name, safe='')}/{quote(item.id, safe='')}"
     version = clip.stem[:16]

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from audioreason.errors import WorkspaceError
-from audioreason.workspace import FileLock, JsonlWriter, Workspace, truncate_torn_tail, write_atomic
+from audioreason.workspace import (
+    FileLock,
+    JsonlWriter,
+    Workspace,
+    read_regular,
+    truncate_torn_tail,
+    write_atomic,
+)
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
@@ -124,3 +134,75 @@ def test_another_user_can_neither_open_a_lock_nor_read_a_file(tmp_path: Path) ->
     )
     assert subprocess.run([sys.executable, "-c", attempt, str(lock.path)], check=False).returncode == 13
     assert lock.acquire()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 2 MB, mounted for this test."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no disk can be mounted here ({error})")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("state", ["full", "read-only"])
+@pytest.mark.parametrize("crashed", [False, True])
+def test_a_database_is_read_where_nothing_can_be_written(disk: Path, state: str, crashed: bool) -> None:
+    workspace = Workspace.open(disk / "workspace")
+    path = workspace.root / "lab.sqlite"
+    with workspace.sqlite() as database:
+        database.execute("CREATE TABLE t (a)")
+        database.execute("INSERT INTO t VALUES (1)")
+    if crashed:  # its log is still there
+        kept = sqlite3.connect(path)
+        kept.execute("PRAGMA journal_mode=WAL")
+        kept.execute("INSERT INTO t VALUES (2)")
+        kept.commit()
+        log = path.with_name("lab.sqlite-wal")
+        files = {one: one.read_bytes() for one in (path, log)}
+        kept.close()
+        for one, content in files.items():
+            one.write_bytes(content)
+    if state == "full":
+        with contextlib.suppress(OSError), (disk / "fill").open("wb", buffering=0) as file:
+            while file.write(bytes(512)):
+                pass
+    else:
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    expected = [1, 2] if crashed else [1]
+    with workspace.sqlite() as database:
+        database.execute("CREATE TABLE IF NOT EXISTS t (a)")
+        assert [row["a"] for row in database.execute("SELECT a FROM t")] == expected
+    with workspace.sqlite_reader() as database:
+        assert [row["a"] for row in database.execute("SELECT a FROM t")] == expected
+    with pytest.raises(WorkspaceError, match=f"is {state}"), workspace.sqlite() as database:
+        for _ in range(2000):  # a page that is there already has room for a few rows
+            database.execute("INSERT INTO t VALUES (zeroblob(1000))")
+    with pytest.raises(WorkspaceError, match=f"is {state}"):
+        write_atomic(workspace.root / "x", b"x" * 5000)
+    with workspace.sqlite_reader() as database:
+        assert [row["a"] for row in database.execute("SELECT a FROM t")] == expected
+
+
+def test_asking_whether_a_lock_is_held_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert not FileLock.held(path)
+    assert not path.exists()
+    lock = FileLock(path)
+    assert lock.acquire()
+    assert FileLock.held(path)
+    lock.release()
+    assert not FileLock.held(path)
+
+
+def test_a_device_under_the_name_of_a_file_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("zero", "pipe"):
+        with pytest.raises(OSError, match="not a regular file"):
+            read_regular(tmp_path / name)

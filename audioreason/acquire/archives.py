@@ -115,6 +115,9 @@ def _members(archive: Path, folder: Path) -> Iterator[tuple[int, Iterator[tuple[
                 file = listed.extractfile(member)
                 if file is not None:
                     yield member.name, file
+            # tarfile ends at the first header that is none; the checksum at the end tells damage from the end
+            while listed.fileobj is not None and listed.fileobj.read(1 << 20):
+                pass
 
         yield len(members), opened()
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from audioreason.errors import WorkspaceError
 from audioreason.workspace import JsonlWriter
 
 
@@ -37,17 +39,13 @@ class Memory:
         return self._known.get(key)
 
     def put(self, found: Mapping[str, Any]) -> None:
-        """Remember values that JSON can hold.
-
-        Raises:
-            WorkspaceError: if the disk is full or the folder is not writable.
-        """
+        """Remember values that JSON can hold; where the disk refuses, in this process alone."""
         if not found:
             return
         with self._lock:
             self._known.update(found)
             if self._file:
-                with JsonlWriter(self._file) as writer:
+                with suppress(WorkspaceError), JsonlWriter(self._file) as writer:
                     writer.append(b"\n".join(orjson.dumps([key, value]) for key, value in found.items()))
 
 

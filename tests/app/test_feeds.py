@@ -162,3 +162,15 @@ def test_a_workspace_that_cannot_be_read_is_a_sentence(
     client = TestClient(Starlette(routes=routes()), base_url="http://127.0.0.1")
     assert "lab.sqlite" in client.get("/api/jobs").json()["problem"]
     look.forget()
+
+
+@pytest.mark.parametrize(
+    "path", [f"/api/audio/{'x' * 300}/x", f"/api/jobs/{'x' * 300}", "/api/audio/a%00b/x"]
+)
+def test_a_name_that_no_file_can_have_is_not_found(path: str) -> None:
+    client = TestClient(
+        Starlette(routes=routes()), base_url="http://127.0.0.1", raise_server_exceptions=False
+    )
+    answer = client.get(path)
+    assert answer.status_code in (200, 404)  # feeds tell a problem in their own words
+    assert "Traceback" not in answer.text and "Errno" not in answer.text

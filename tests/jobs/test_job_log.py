@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,8 +16,9 @@ from hypothesis import strategies as st
 from audioreason.inference.endpoint import Endpoint, save_endpoint, server_key
 from audioreason.jobs import actions
 from audioreason.jobs.local import start_sieve
+from audioreason.jobs.logs import tail
 from audioreason.jobs.redact import redact, secret_values
-from audioreason.jobs.sieve import Sieve
+from audioreason.jobs.sieve import LineCutter, Sieve
 from audioreason.jobs.watch import job
 from audioreason.workspace import Workspace
 from tests.jobs.helpers import until, until_counted, until_state
@@ -104,3 +107,37 @@ def test_a_key_that_is_made_while_the_sieve_runs_is_removed(workspace: Workspace
         pipe.write(f"its key is {key}\n".encode())
     until(lambda: (workspace.root / "log").read_text().count("\n") == 2)
     assert (workspace.root / "log").read_text() == "first\nits key is [removed: value of keys/later]\n"
+
+
+@given(st.lists(st.sampled_from([b"ab", b"\n", b"\r", b"x" * 30]), max_size=30), st.integers(1, 40))
+def test_a_line_is_cut_however_the_stream_comes(pieces: list[bytes], most: int) -> None:
+    cutter = LineCutter(most)
+    written = b"".join(map(cutter.feed, pieces))
+    for line, kept in zip(
+        b"".join(pieces).split(b"\n")[:-1], written.split(b"\n"), strict=False
+    ):  # what a bar draws over counts for itself
+        if b"\r" not in line:
+            assert kept == line if len(line) < most else kept.startswith(line[:most])
+
+
+def test_a_long_log_is_rotated_and_its_end_is_read_across(tmp_path: Path) -> None:
+    code = "from audioreason.jobs import sieve; sieve.MOST_BYTES = 100_000; sieve.main()"
+    log = tmp_path / "log.txt"
+    with log.open("ab") as file:
+        process = subprocess.Popen([sys.executable, "-c", code, str(log)], stdin=subprocess.PIPE, stdout=file)
+    assert process.stdin is not None
+    for number in range(30_000):
+        process.stdin.write(b"line %d\n" % number)
+    process.stdin.write(b"y" * 5_000_000)
+    process.stdin.close()
+    assert process.wait() == 0
+    sizes = [path.stat().st_size for path in (tmp_path / "log.1.txt", log)]
+    assert sum(sizes) < 1_500_000
+    assert sorted(path.name for path in tmp_path.glob("log*")) == ["log.1.txt", "log.txt"]
+
+
+def test_the_end_of_a_log_reaches_into_the_earlier_one(tmp_path: Path) -> None:
+    (tmp_path / "log.1.txt").write_text("one\ntwo\n")
+    (tmp_path / "log.txt").write_text("three\n")
+    assert [line.text for line in tail(tmp_path / "log.txt", 2)] == ["two", "three"]
+    assert [line.text for line in tail(tmp_path / "log.txt")] == ["one", "two", "three"]
