@@ -13,10 +13,22 @@ from app.theme import palette
 from app.widgets.charts import leaderboard
 from app.widgets.line import line
 from app.widgets.rows import Column, Tone, rows
+from app.widgets.runs import matching, say_newest
 from app.words import when
+from audioreason.errors import LabError
 from audioreason.items import list_datasets
+from audioreason.runs import (
+    archive_runs,
+    archived_runs,
+    delete_runs,
+    records,
+    references,
+    restore_runs,
+)
+from audioreason.wording import counted
 
 _ROWS = 14
+_MANAGED = 200  # runs in the table of those that can be archived and deleted
 _LATELY = (
     Column("Prompt", "minmax(0, 1.2fr)"),
     Column("Question", "minmax(0, 1.4fr)"),
@@ -51,6 +63,96 @@ def choose_dataset() -> str | None:
         format_func=lambda name: f"{name} {counts[name]}",
     )
     return str(chosen)
+
+
+@st.dialog("Runs", width="large", on_dismiss="rerun")
+def manage_runs() -> None:
+    """Archive, restore and delete runs, several at once."""
+    archived = st.segmented_control(
+        "Which runs", ["Listed", "Archived"], default="Listed", required=True, key="manage_which",
+        label_visibility="collapsed",
+    ) == "Archived"  # fmt: skip
+    text = st.text_input(
+        "Find a run",
+        key="manage_find",
+        placeholder="Find a run by prompt, dataset, model, tag or id",
+        icon=":material/search:",
+        label_visibility="collapsed",
+    )
+    if archived:
+        names = archived_runs(session.workspace())
+        found = [one for one in names if all(word in one.casefold() for word in text.casefold().split())]
+    else:
+        found = [str(one["run_id"]) for one in matching(records(session.runs()), text)]
+    ids = found[:_MANAGED]
+    frame = pd.DataFrame({"Run": ids}) if archived else _managed(ids)
+    turn = st.session_state.get("manage_turn", 0)  # a table of another name has nothing selected
+    picked = st.dataframe(
+        frame,
+        hide_index=True,
+        row_height=28,
+        height=300,
+        on_select="rerun",
+        selection_mode="multi-row",
+        key=f"manage_table_{archived}_{text}_{turn}",
+        column_config={"Strict": st.column_config.NumberColumn(format="%.1f%%")},
+    ).selection.rows
+    say_newest(_MANAGED, len(found))
+    _manage([ids[place] for place in picked if place < len(ids)], archived)
+
+
+def _managed(ids: list[str]) -> pd.DataFrame:
+    table = session.runs().set_index("run_id").reindex(ids)
+    return pd.DataFrame(
+        {
+            "Run": ids,
+            "Dataset": list(table["dataset"]),
+            "Items": list(table["n"]),
+            "Strict": list(100 * table["strict"]),
+            "When": [_note(str(row.created), str(row.status)) for row in table.itertuples(index=False)],
+        }
+    )
+
+
+def _manage(chosen: list[str], archived: bool) -> None:
+    """The buttons below the table; what cannot be taken back, or is referred to, is asked about."""
+    many = counted(len(chosen), "run")
+    acts = {"Restore": restore_runs} if archived else {"Archive": archive_runs}
+    acts["Delete"] = delete_runs
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        st.markdown(f"**{many}** :gray[selected]" if chosen else ":gray[Select runs in the first column.]")
+        st.space("stretch")
+        for act in acts:
+            if st.button(f"{act} {many}" if chosen else act, disabled=not chosen, key=f"manage_{act}"):
+                st.session_state["manage_asked"] = (act, chosen)
+    act, asked = st.session_state.get("manage_asked", ("", []))
+    if not chosen or act not in acts or asked != chosen:
+        return
+    with st.spinner("Looking for what refers to them …"):
+        found = references(session.workspace(), chosen)
+    for sentence in found:
+        st.markdown(f":orange[{plain(sentence)}]")
+    what = {
+        "Archive": "No list shows an archived run; it can be restored.",
+        "Delete": "This cannot be undone.",
+    }
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        st.markdown(f"**{act} {many}?** :gray[{what.get(act, '')}]")
+        st.space("stretch")
+        cancelled = st.button("Cancel", key="manage_cancel")
+        if not st.button(f"{act} {many} now", key="manage_confirm", type="primary") and not cancelled:
+            return
+    del st.session_state["manage_asked"]
+    if not cancelled:
+        try:
+            acts[act](session.workspace(), chosen)
+        except LabError as error:
+            st.error(plain(str(error)))
+            return
+        session.catalog().refresh()
+        session.runs_changed()
+        st.session_state["manage_turn"] = st.session_state.get("manage_turn", 0) + 1
+    st.rerun(scope="fragment")
 
 
 def _count(runs: int) -> str:

@@ -48,8 +48,13 @@ def runs_with(wanted: Iterable[str]) -> pd.DataFrame:
     table = runs()
     if set(wanted) <= set(table["run_id"]):
         return table
-    _runs.cache_clear()
+    runs_changed()
     return runs()
+
+
+def runs_changed() -> None:
+    """Have `runs` read anew: somebody here has changed them."""
+    _runs.cache_clear()
 
 
 @functools.lru_cache(maxsize=1)

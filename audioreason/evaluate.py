@@ -252,9 +252,8 @@ def read_item_ids(text: str) -> tuple[str, ...]:
         read = path.read_bytes()
         raw = read.decode("utf-16" if read.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
         named = json.loads(raw) if raw.lstrip().startswith("[") else raw.split("\n")
-        if not all(isinstance(one, str | int) for one in named):
+        if not all(isinstance(one, str) for one in named):
             raise ValueError("not a list of texts")
-        named = [str(one) for one in named]
     except (OSError, ValueError) as error:
         raise ItemError(f"{path} cannot be read as item ids ({error}).", "Write one id a line.") from error
     return tuple(one.strip() for one in named if one.strip())

@@ -10,6 +10,8 @@ from app.widgets.jobs import active_jobs
 
 with header():
     dataset = overview.choose_dataset()
+    if st.button("Manage runs", key="manage_runs", type="tertiary", icon=":material/inventory_2:"):
+        overview.manage_runs()
 
 left, right = st.columns([1.5, 1], gap="large")
 with left:

@@ -185,6 +185,9 @@ def test_item_ids_come_with_commas_or_from_a_file(tmp_path: Path) -> None:
     lines.write_text("a-1\n\n b \n")
     listed.write_text('["a-1", "b"]')
     assert read_item_ids(str(lines)) == read_item_ids(str(listed)) == ("a-1", "b")
+    for mark in ("utf-8-sig", "utf-16"):  # as Windows' Notepad saves it
+        lines.write_bytes("a-1\r\nb\r\n".encode(mark))
+        assert read_item_ids(str(lines)) == ("a-1", "b")
     listed.write_text("[1, 2]")
     with pytest.raises(ItemError, match="cannot be read as item ids"):
         read_item_ids(str(listed))

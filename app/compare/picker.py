@@ -16,10 +16,10 @@ from app.compare.runlist import Entry, runlist
 from app.compare.words import percent
 from app.session import plain
 from app.theme import palette
-from app.widgets.runs import most_runs, run_book, run_tags
+from app.widgets.runs import matching, most_runs, run_book, run_tags
 from app.words import when
 from audioreason.errors import LabError
-from audioreason.runs import load_record
+from audioreason.runs import load_record, records
 from audioreason.wording import counted
 
 _SHOWN = 500  # runs in the list
@@ -88,7 +88,18 @@ def choose_runs(asked: Asked) -> None:
     label = "Choose runs" if not total else "1 run" if total == 1 else f"{total} runs"
     most = most_runs(palette())
     with st.popover(label, icon=":material/checklist:", key="compare_runs"):
-        clicked = runlist(_entries(asked), asked.named, key="compare_runlist", full=total >= most)
+        many, text = len(session.runs()) > _SHOWN, ""
+        if many:  # more than a page can hold: what is searched for is asked of the table
+            text = st.text_input(
+                "Find a run",
+                key="compare_find_run",
+                placeholder=f"Find among {len(session.runs()):,} runs by prompt, dataset, model, tag or id",
+                icon=":material/search:",
+                label_visibility="collapsed",
+            )
+        clicked = runlist(
+            _entries(asked, text), asked.named, key="compare_runlist", full=total >= most, search=not many
+        )
         st.markdown(f":small[:gray[At most {most} runs, so that each keeps a colour of its own.]]")
         if asked.named:
             _tags(asked)
@@ -128,9 +139,11 @@ def _keep_tags(run_id: str) -> None:
         st.toast(plain(str(error)))
 
 
-def _entries(asked: Asked) -> list[Entry]:
-    """The runs of the dataset in question first, then the others, newest first."""
+def _entries(asked: Asked, text: str) -> list[Entry]:
+    """The runs that a search finds: those of the dataset in question first, then the others, newest first."""
     table = session.runs()
+    if text:
+        table = table[table["run_id"].isin([one["run_id"] for one in matching(records(table), text)])]
     here = set(table.loc[table["run_id"].isin(asked.named), "dataset"])
     table = table.assign(elsewhere=~table["dataset"].isin(here)) if here else table.assign(elsewhere=False)
     rows = table.sort_values("elsewhere", kind="stable").head(_SHOWN)

@@ -13,7 +13,6 @@ from app.widgets.player import Cue, player
 from app.widgets.question import question
 from app.widgets.rows import Column, rows
 from audioreason.items import Dataset, Item
-from audioreason.items.facts import PROPERTIES
 from audioreason.items.splits import split_names
 
 _PAGE = 50
@@ -29,7 +28,7 @@ def browse(data: Dataset) -> None:
     """Draw the view; filters and the open item are in the address."""
     asked = st.query_params
     kind, value = asked.get("kind", ""), asked.get("value", "")
-    chosen = (kind, value) if kind in PROPERTIES else None
+    chosen = (kind, value) if kind else None
     part = asked.get("part", "")
     hidden = look.closed(data)
     _filters(data, chosen, part)

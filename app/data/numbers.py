@@ -15,6 +15,7 @@ from audioreason.runs import records
 from audioreason.wording import counted
 
 _LISTED = 100
+_LEFT_OUT = ("not-an-item", "duplicate-id")  # rows of a table that an import could not take
 _SEVERITIES = {"error": ":red[error]", "warning": ":orange[warning]", "info": ":gray[note]"}
 _RUNS = (
     Column("Run", "minmax(0, 1.6fr)"),
@@ -40,7 +41,7 @@ def line(data: Dataset, found: Facts | None) -> str:
     if found.decoded:
         each = f"{found.shortest:.1f} to {found.longest:.1f} s, median {found.median:.1f}"
         words.append(f"**{duration(found.seconds)}** :gray[of sound · {each}]")
-    errors = sum(one.items for one in found.problems if one.severity == "error")
+    errors = sum(one.items for one in found.problems if one.severity == "error" and one.code not in _LEFT_OUT)
     if errors:
         words.append(f"**{errors:,}** :red[with an error]")
     splits = " · ".join(f"{name} {count:,}" for name, count in found.splits.items())
@@ -87,7 +88,7 @@ def problems(data: Dataset, found: Facts) -> None:
         )
         return
     for number, one in enumerate(found.problems):
-        count = counted(one.items, "item")
+        count = counted(one.items, "row" if one.code in _LEFT_OUT else "item")
         words, action = st.columns([6, 1], gap="small")
         with words:
             tells = one.example and not one.explanation.startswith(one.example.rstrip("."))
@@ -97,7 +98,9 @@ def problems(data: Dataset, found: Facts) -> None:
                 f":small[:gray[{plain(one.explanation)}{example}]]"
             )
         with action:
-            if one.example_item and st.button("Show one", key=f"data_problem_{number}", type="tertiary"):
+            if one.example_item in data and st.button(
+                "Show one", key=f"data_problem_{number}", type="tertiary"
+            ):
                 st.query_params.update(view="Items", item=one.example_item)
                 for name in ("kind", "value", "find", "part", "page"):
                     st.query_params.pop(name, None)

@@ -12,7 +12,7 @@ from app.errors.address import VIEWS, Address
 from app.errors.words import percent, run_label
 from app.session import plain
 from app.widgets.rows import Column, rows
-from app.widgets.runs import run_tags
+from app.widgets.runs import matching, say_newest
 from app.words import when
 
 _LISTED = 200  # runs in the picker
@@ -39,7 +39,9 @@ def pick_run(now: Address, run: Mapping[str, Any] | None) -> None:
             icon=":material/search:",
             label_visibility="collapsed",
         )
-        found = _matching(look.runs(), text or "")
+        every = matching(look.runs(), text or "")
+        found = every[:_LISTED]
+        say_newest(_LISTED, len(every))
         cells = [
             (
                 run_label(one) + (f" · {one['samples']} samples" if one["samples"] > 1 else ""),
@@ -56,17 +58,6 @@ def pick_run(now: Address, run: Mapping[str, Any] | None) -> None:
         if clicked is not None and ids[clicked] != now.run:
             address.go(**(address.no_filters() | {"run": ids[clicked], "part": ""}))
             st.rerun()
-
-
-def _matching(runs: list[dict[str, Any]], text: str) -> list[dict[str, Any]]:
-    words, tags = text.casefold().split(), run_tags()
-    found = []
-    for run in runs:
-        named = [run[name] for name in ("run_id", "prompt", "prompt_version", "dataset", "model", "split")]
-        searched = " ".join(str(one or "") for one in (*named, *tags.get(run["run_id"], ()))).casefold()
-        if all(word in searched for word in words):
-            found.append(run)
-    return found[:_LISTED]
 
 
 def pick_view(now: Address) -> None:

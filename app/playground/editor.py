@@ -183,7 +183,8 @@ def more_sampling(variant: Variant, with_top_k: bool = True) -> None:
     st.text_area(
         "Stop texts",
         value=variant.start("stop"),
-        placeholder="one a line; an answer ends where one would come",
+        placeholder="one a line",
+        help="An answer ends where one of them would come.",
         height=68,
         key=variant.key("stop"),
         on_change=variant.setting_changed,

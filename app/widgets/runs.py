@@ -9,10 +9,17 @@ import functools
 import html
 import zlib
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
 
 from app import session
 from app.theme import Palette
 from audioreason.review import Annotations
+
+_SEARCHED = (
+    "run_id", "prompt", "prompt_version", "dataset", "model", "split", "status", "ablation",
+)  # fmt: skip
 
 
 def run_colours(run_ids: Sequence[str], palette: Palette, baseline: str | None = None) -> dict[str, str]:
@@ -57,6 +64,26 @@ def run_tags() -> Mapping[str, tuple[str, ...]]:
 @functools.lru_cache(maxsize=1)
 def _run_tags(version: int) -> Mapping[str, tuple[str, ...]]:
     return run_book().run_tags()
+
+
+def matching(runs: Sequence[Mapping[str, Any]], text: str) -> list[Mapping[str, Any]]:
+    """Those of some runs (`records` of `session.runs`) that every word of a search is found in."""
+    words = text.casefold().split()
+    if not words:
+        return list(runs)
+    tags, found = run_tags(), []
+    for run in runs:
+        searched = " ".join(str(run[name] or "") for name in _SEARCHED)
+        searched = f"{searched} {' '.join(tags.get(run['run_id'], ()))}".casefold()
+        if all(word in searched for word in words):
+            found.append(run)
+    return found
+
+
+def say_newest(shown: int, found: int) -> None:
+    """Say that a list holds only the newest of the runs that were found, if that is so."""
+    if found > shown:
+        st.markdown(f":small[:gray[The newest {shown} of {found:,} runs; the search finds the others.]]")
 
 
 def most_runs(palette: Palette) -> int:

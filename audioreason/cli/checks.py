@@ -8,7 +8,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -49,22 +49,22 @@ def verify_runs(workspace: Workspace) -> list[Check]:
     from audioreason.runs.record import folders_of_runs, read_record
     from audioreason.runs.storage import check_parquet
 
-    damaged, runs, old = [], 0, 0
+    damaged: list[Check] = []
+    runs, old = 0, 0
     for parent in (workspace.runs, workspace.archive):
         for run_id, folder in folders_of_runs(parent):
             runs += 1
-            files = [
-                folder / "items.parquet",
-                *folder.glob("predictions.parquet"),
-                *folder.glob("*/*.parquet"),
-            ]
-            sealed = []
-            for check in (lambda: read_record(folder), *(partial(check_parquet, file) for file in files)):
+            checks: list[Callable[[], object]] = [partial(read_record, folder)]
+            checks += [partial(check_parquet, folder / "items.parquet")]
+            checks += [partial(check_parquet, file) for file in folder.glob("predictions.parquet")]
+            checks += [partial(check_parquet, file) for file in folder.glob("*/*.parquet")]
+            found: list[object] = []
+            for check in checks:
                 try:
-                    sealed.append(check())
+                    found.append(check())
                 except LabError as error:
                     damaged.append(Check(f"run {run_id}", "fail", str(error)))
-            old += not all(sealed)
+            old += not all(found)
     said = f"{counted(runs, 'run')} read, {len({one.name for one in damaged})} damaged"
     if old:
         said += f"; {old} from before there were checksums: only what cannot be read is found in them"

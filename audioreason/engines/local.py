@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     pass
 
 _ADMIT_AT_ONCE = 4  # prompts read between two steps while others generate
-_PROMPT_BYTES = {"cpu": 64 << 20, "cuda": 2 << 30}  # prompts that were read and are kept
+_PROMPT_BYTES = {"cpu": 32 << 20, "cuda": 2 << 30}  # prompts that were read and are kept
 _ROW_BYTES = {"cpu": 320 << 20}  # keys and values of the rows that generate, where memory is shared
 _REST_SECONDS = 20.0  # without a request, until memory is given back
 

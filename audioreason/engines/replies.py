@@ -30,7 +30,7 @@ from audioreason.engines.text import TextEngine
 from audioreason.errors import EngineError
 
 MAX_WAITING = 512  # requests
-MAX_WAITING_BYTES = 96 << 20  # of sound that they hold: 15 clips of 100 s
+MAX_WAITING_BYTES = 64 << 20  # of sound that they hold: 10 clips of 100 s, 100 of 10 s
 _TOGETHER = 2  # requests that are decoded, and large bodies that arrive, at the same time
 
 

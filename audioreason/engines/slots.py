@@ -27,7 +27,7 @@ Value = TypeVar("Value")
 _FEWEST_ROWS = 4
 _STRIDE = 64  # positions: the cache grows, and is looked at, in such strides
 _SYSTEMS = 8  # system messages kept
-_CLIP_BYTES = 32 << 20  # embeddings of clips that are kept
+_CLIP_BYTES = 16 << 20  # embeddings of clips that are kept
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     Tensor = torch.Tensor
 
+_CHUNKS_AT_ONCE = 32  # seconds of sound that are convolved together: 1.3 MB each in the Pocket Listener
 _DENSE_EXPERTS = 8  # up to this many experts, computing all of them beats sorting tokens
 
 
@@ -50,10 +51,7 @@ def hear(tower: Any, features: Tensor, frames: Sequence[int]) -> tuple[Tensor, l
     padded = functional.pad(features, (0, chunks * CHUNK_FRAMES - longest))
     x = padded.view(batch, mels, chunks, CHUNK_FRAMES).transpose(1, 2)
     x = x.reshape(batch * chunks, 1, mels, CHUNK_FRAMES).to(tower.conv2d1.weight.dtype)
-    x = functional.gelu(tower.conv2d1(x))
-    x = functional.gelu(tower.conv2d2(x))
-    x = functional.gelu(tower.conv2d3(x))  # (batch * chunks, channels, mels / 8, 13)
-    x = tower.conv_out(x.permute(0, 3, 1, 2).flatten(2))  # (batch * chunks, 13, width)
+    x = torch.cat([_front(tower, piece) for piece in x.split(_CHUNKS_AT_ONCE)])
     x = x + tower.positional_embedding.positional_embedding[:CHUNK_TOKENS].to(x.dtype)
     x = x.reshape(batch, chunks * CHUNK_TOKENS, -1)
     counts = [audio_token_count(count) for count in frames]
@@ -72,6 +70,16 @@ def hear(tower: Any, features: Tensor, frames: Sequence[int]) -> tuple[Tensor, l
         x = x + _tower_attention(layer.self_attn, layer.self_attn_layer_norm(x), None if everything else mask)
         x = x + layer.fc2(functional.gelu(layer.fc1(layer.final_layer_norm(x))))
     return tower.proj2(functional.gelu(tower.proj1(tower.ln_post(x)))), counts
+
+
+def _front(tower: Any, x: Tensor) -> Tensor:
+    """The convolutions of the tower: mels of chunks (chunks, 1, 128, 100) to (chunks, 13, width)."""
+    from torch.nn import functional
+
+    x = functional.gelu(tower.conv2d1(x))
+    x = functional.gelu(tower.conv2d2(x))
+    x = functional.gelu(tower.conv2d3(x))  # (chunks, channels, mels / 8, 13)
+    return tower.conv_out(x.permute(0, 3, 1, 2).flatten(2))  # type: ignore[no-any-return]
 
 
 def _tower_attention(attention: Any, x: Tensor, mask: Tensor | None) -> Tensor:

@@ -18,6 +18,7 @@ from audioreason.items.splits import load_splits
 from audioreason.items.validate import Finding, known_clips
 
 NOT_GIVEN = "not given"
+_MOST_VALUES = 50  # of a table's own column that is counted: more are texts, not kinds
 _REASON = re.compile(r"^Row \d+: | Its columns: .*|\(.*?\)|\d+", re.DOTALL)  # what differs from row to row
 PROPERTIES: Mapping[str, Callable[[Item], str | None]] = {
     "Subcategory": lambda item: item.subcategory,
@@ -98,17 +99,24 @@ def column_of(item: Item, column: str) -> str | None:
 
 
 def value_of(item: Item, name: str) -> str:
-    """An item's value of one of `PROPERTIES`, or `NOT_GIVEN`."""
-    return PROPERTIES[name](item) or NOT_GIVEN
+    """An item's value of one of `PROPERTIES` or of another column of its table, or `NOT_GIVEN`."""
+    value = PROPERTIES[name](item) if name in PROPERTIES else column_of(item, name)
+    return value or NOT_GIVEN
 
 
 def _kinds(items: Sequence[Item]) -> list[Kinds]:
     found = []
-    for name in PROPERTIES:
+    for name in (*PROPERTIES, *_own_columns(items)):
         counts = Counter(value_of(item, name) for item in items)
-        if set(counts) != {NOT_GIVEN}:
+        if set(counts) != {NOT_GIVEN} and (name in PROPERTIES or 1 < len(counts) <= _MOST_VALUES):
             found.append(Kinds(name, dict(counts.most_common())))
     return found
+
+
+def _own_columns(items: Sequence[Item]) -> list[str]:
+    """The columns that a table had beyond ours, by name."""
+    names = {name for item in items for name in item.model_extra or {} if not name.startswith("given_")}
+    return sorted(names - {name.lower() for name in PROPERTIES})
 
 
 def problems(findings: Sequence[Finding], hidden: Collection[str] = ()) -> list[Problem]:

@@ -126,10 +126,9 @@ def items_of_rows(rows: Iterable[Row], prefix: str) -> tuple[list[Item], list[Fi
             item = item_of_row(row, name)
         except ItemError as error:
             about = f" {described(row)}" if not items else ""
-            finding = Finding(
-                _text(row.get("id") or name), "not-an-item", "error", f"Row {number}: {error}{about}"
+            findings.append(
+                Finding(_id(row) or name, "not-an-item", "error", f"Row {number}: {error}{about}")
             )
-            findings.append(finding)
             continue
         if item.id not in items:
             items[item.id] = item
@@ -141,6 +140,11 @@ def items_of_rows(rows: Iterable[Row], prefix: str) -> tuple[list[Item], list[Fi
             Finding(item.id, "duplicate-id", "error", f"Row {number} has this id again. {same} was left out.")
         )
     return list(items.values()), findings
+
+
+def _id(row: Row) -> str:
+    plain = {_column(key): row[key] for key in row}
+    return next((_text(plain[column]) for column in COLUMNS["id"] if _given(plain.get(column))), "")
 
 
 def described(row: Row) -> str:

@@ -280,7 +280,7 @@ def _described(path: Path) -> dict[str, Any]:
     try:
         return asdict(clip_info(path))
     except ItemError as error:
-        return {"error": error.message}
+        return {"error": str(error)}
 
 
 def _heard(described: dict[str, Any]) -> Iterator[tuple[str, Severity, str]]:

@@ -221,6 +221,8 @@ class Supervisor:
     def _read(self, stream: IO[str]) -> None:
         for line in stream:
             text = line.rstrip()
+            for name, value in self._environment.items():  # known to this process alone, as its key is
+                text = text.replace(value, f"[removed: value of {name}]")
             if text:
                 self._said.hear(text)
                 match = _LEVEL.search(text[:60])

@@ -3,6 +3,7 @@
 record     run.json and the prediction                 writer    the only thing that writes predictions
 storage    JSONL and Parquet, merged                   snapshot  the items as they were
 derive     scores from stored answers                  report    one run's accuracy, for `score --json`
+judged     what could not be read, and what a language model reads in it
 catalog    all runs as tables: `accuracy`, `listing` (with `filtering`) and `playground` hold its questions,
            `loading`, `live` and `tables` keep it in step with the disk, `index` saves opening what it knows
 archiving  archive, restore and delete
@@ -15,6 +16,7 @@ from audioreason.runs.archiving import archive_runs, archived_runs, delete_runs,
 from audioreason.runs.catalog import Catalog, records
 from audioreason.runs.derive import Scored, score_prediction, score_run, scored
 from audioreason.runs.filtering import Filter
+from audioreason.runs.judged import Judged, Unread, judge_unread, judged, judged_report, judged_stamp, unread
 from audioreason.runs.listing import SORTS, Detail, Page
 from audioreason.runs.record import (
     DatasetRef,
@@ -50,6 +52,7 @@ __all__ = [
     "Filter",
     "Generation",
     "ImportOutcome",
+    "Judged",
     "Page",
     "Paired",
     "Prediction",
@@ -57,6 +60,7 @@ __all__ = [
     "RunRecord",
     "RunWriter",
     "Scored",
+    "Unread",
     "append_generation",
     "archive_runs",
     "archived_runs",
@@ -68,6 +72,10 @@ __all__ = [
     "export_run",
     "git_commit",
     "import_predictions",
+    "judge_unread",
+    "judged",
+    "judged_report",
+    "judged_stamp",
     "load_record",
     "new_run_id",
     "package_versions",
@@ -83,4 +91,5 @@ __all__ = [
     "score_report",
     "score_run",
     "scored",
+    "unread",
 ]

@@ -52,7 +52,8 @@ class Footprint(NamedTuple):
     @classmethod
     def of(cls, stored: Sequence[Any]) -> Footprint:
         """A footprint that was kept as JSON."""
-        return cls(*(tuple(value) if isinstance(value, list) else value for value in stored))
+        record, items, predictions, live, scorer, scores = stored
+        return cls(tuple(record), tuple(items), tuple(predictions), live, scorer, tuple(scores))
 
     @property
     def finished(self) -> bool:
@@ -311,7 +312,7 @@ class Loader:
             with _transaction(cursor):
                 tables.add_live(cursor, run.run_no, rows, replaces)
                 tables.add_item_scores(cursor, [run.run_no])
-                run.totals = [row[1:] for row in tables.totals(cursor, [run.run_no])]
+                run.totals = [list(row[1:]) for row in tables.totals(cursor, [run.run_no])]
                 cursor.execute("DELETE FROM totals WHERE run_no = ?", [run.run_no])
                 _list_totals(cursor, [run])
 

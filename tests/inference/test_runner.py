@@ -180,45 +180,38 @@ def test_dead_server_is_waited_for_and_then_every_item_recorded() -> None:
     assert 0.7 <= time.monotonic() - start < 5
 
 
-def restarting(port: int, closed_for: float, starting_for: float) -> threading.Thread:
-    """A server on `port` that listens after a while and then says 503, to its health check too, at first."""
-
-    def serve() -> None:
-        time.sleep(closed_for)
-        with FakeServer(Status(503), port=port, healthy=False) as again:
-            time.sleep(starting_for)
-            again.healthy, again.reply = True, Text("back")
-            time.sleep(1.5)
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    return thread
-
-
 @pytest.mark.parametrize("in_flight", [Hang(), Status(500)])
 def test_server_that_is_killed_and_started_again_is_waited_for(
     in_flight: Reply, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = FakeServer()
-    killers: list[threading.Thread] = []
+    dying, answered = threading.Event(), threading.Event()
 
     def answer(request: Arrived) -> Reply:
-        if (
-            request.number == 21
-        ):  # the engine dies: what is in flight fails, its health check too, then all of it
+        if request.number > 20:  # the engine dies: what is in flight fails, its health check too
             server.healthy = False
-            killers.append(threading.Thread(target=lambda: (time.sleep(0.1), server.close())))
-            killers[0].start()
+            dying.set()
         return Text(after=0.01) if request.number <= 20 else in_flight
 
+    def restart() -> None:
+        dying.wait(30)
+        time.sleep(0.1)
+        server.close()
+        time.sleep(0.5)
+        with FakeServer(Status(503), port=server.port, healthy=False) as again:  # it loads
+            time.sleep(0.5)
+            again.healthy, again.reply = True, Text("back")
+            answered.wait(30)
+
     server.reply = answer
+    supervisor = threading.Thread(target=restart)
     with server:
-        after = restarting(server.port, closed_for=0.5, starting_for=0.5)
+        supervisor.start()
         records, summary = run(
             server, requests(100), concurrency=16, retries=Retries(base=0.01), timeouts=Timeouts()
         )
-    killers[0].join()
-    after.join()
+    answered.set()
+    supervisor.join()
     assert keys(records) == {(f"item-{item:03d}", 0): 1 for item in range(100)}
     assert (summary.answered, summary.failed, summary.gave_up) == (100, 0, None)
     assert Counter(record.content for record in records)["back"] == 80

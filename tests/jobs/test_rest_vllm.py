@@ -208,7 +208,7 @@ def test_killed_in_each_phase_a_job_goes_on_to_its_end(
     monkeypatch.setenv("AUDIOREASON_GPUS", "1")
     (fake_gpu / "load_seconds").write_text("1.5")
     made = settings(
-        build_tiny(tmp_path), engine="vllm", gpus=1, eval_prompts=["baseline"], samples=8, steps=40,
+        build_tiny(tmp_path), engine="vllm", gpus=1, eval_prompts=["baseline"], steps=40,
         save_minutes=0.0, concurrency=1,
     )  # fmt: skip
     job_id = actions.submit(lab, "rest-on-cpu", made.model_dump(mode="json"))

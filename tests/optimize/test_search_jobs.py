@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -19,7 +20,7 @@ from audioreason.errors import JobError
 from audioreason.jobs import actions
 from audioreason.jobs import rows as table
 from audioreason.jobs.kinds import find_kind
-from audioreason.jobs.watch import job
+from audioreason.jobs.watch import job, tail_log
 from audioreason.optimize.record import list_optimizations, read_optimization, read_splits, read_verdicts
 from audioreason.prompts import dump_prompt
 from audioreason.runs import run_folder
@@ -106,6 +107,23 @@ def test_a_job_whose_worker_is_killed_repeats_only_what_was_in_flight(stage: Sta
     verdicts = [(one.candidate, one.item_id) for one in read_verdicts(stage.workspace, job_id)]
     assert len(set(verdicts)) == len(verdicts)
     assert lines(folder / "trials.jsonl") == len(found.trials)
+
+
+@pytest.mark.slow
+def test_an_engine_of_its_own_that_dies_is_started_again_and_the_search_goes_on(stage: Stage) -> None:
+    job_id = submit(stage, endpoint="embedded", model="", max_tokens=8)
+    answers = stage.workspace.optimize / job_id / "answers.jsonl"
+    until(lambda: lines(answers) >= 6, seconds=180, what="6 answers")
+    engines = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if "audioreason.engines.server" in (process.info["cmdline"] or [])
+        and str(stage.workspace.root) in process.info["cmdline"]
+    ]
+    engines[-1].kill()
+    view = until_state(stage.workspace, job_id, "finished", "failed", seconds=300)
+    assert view.state == "finished" and view.attempt == 1, view.reason
+    assert tail_log(stage.workspace, job_id, search="it is started again in")
 
 
 def about_items(stage: Stage) -> list[Request]:

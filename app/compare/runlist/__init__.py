@@ -31,7 +31,9 @@ class Entry:
     tags: tuple[str, ...] = ()
 
 
-def runlist(entries: Sequence[Entry], chosen: Sequence[str], *, key: str, full: bool) -> str | None:
+def runlist(
+    entries: Sequence[Entry], chosen: Sequence[str], *, key: str, full: bool, search: bool = True
+) -> str | None:
     """Draw the list; the id of the run that was just clicked, else None.
 
     Args:
@@ -39,6 +41,7 @@ def runlist(entries: Sequence[Entry], chosen: Sequence[str], *, key: str, full: 
         chosen: ids that are ticked.
         key: unique on the page.
         full: no more can be added.
+        search: show the field that searches these entries.
     """
     result = _component(
         key=key,
@@ -57,6 +60,7 @@ def runlist(entries: Sequence[Entry], chosen: Sequence[str], *, key: str, full: 
             ],
             "chosen": list(chosen),
             "full": full,
+            "search": search,
         },
         on_toggled_change=lambda: None,
     )

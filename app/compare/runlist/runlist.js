@@ -5,6 +5,7 @@ export default function ({ parentElement, data, setTriggerValue }) {
   if (!root || !data) return undefined;
   const field = root.querySelector("input");
   const list = root.querySelector(".list");
+  field.hidden = !data.search;
   const key = JSON.stringify(data);
   if (root.dataset.shown !== key) {
     root.dataset.shown = key;
@@ -15,7 +16,7 @@ export default function ({ parentElement, data, setTriggerValue }) {
     if (focused) [...list.children].find((node) => node.dataset.id === focused)?.focus();
   }
   const search = () => {
-    const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const words = (data.search ? field.value : "").toLowerCase().split(/\s+/).filter(Boolean);
     let seen = 0;
     [...list.children].forEach((node, i) => {
       node.hidden = !words.every((word) => data.entries[i].words.includes(word));
