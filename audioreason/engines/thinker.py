@@ -79,7 +79,8 @@ def _front(tower: Any, x: Tensor) -> Tensor:
     x = functional.gelu(tower.conv2d1(x))
     x = functional.gelu(tower.conv2d2(x))
     x = functional.gelu(tower.conv2d3(x))  # (chunks, channels, mels / 8, 13)
-    return tower.conv_out(x.permute(0, 3, 1, 2).flatten(2))  # type: ignore[no-any-return]
+    out: Tensor = tower.conv_out(x.permute(0, 3, 1, 2).flatten(2))
+    return out
 
 
 def _tower_attention(attention: Any, x: Tensor, mask: Tensor | None) -> Tensor:
