@@ -51,7 +51,7 @@ def hear(tower: Any, features: Tensor, frames: Sequence[int]) -> tuple[Tensor, l
     padded = functional.pad(features, (0, chunks * CHUNK_FRAMES - longest))
     x = padded.view(batch, mels, chunks, CHUNK_FRAMES).transpose(1, 2)
     x = x.reshape(batch * chunks, 1, mels, CHUNK_FRAMES).to(tower.conv2d1.weight.dtype)
-    x = torch.cat([_front(tower, piece) for piece in x.split(_CHUNKS_AT_ONCE)])
+    x = torch.cat([_front(tower, piece) for piece in torch.split(x, _CHUNKS_AT_ONCE)])
     x = x + tower.positional_embedding.positional_embedding[:CHUNK_TOKENS].to(x.dtype)
     x = x.reshape(batch, chunks * CHUNK_TOKENS, -1)
     counts = [audio_token_count(count) for count in frames]
