@@ -76,7 +76,7 @@ def _sample(run: Run, count: int) -> int | None:
         format_func=lambda number: f"Sample {number}",
         placeholder="Choose a sample",
         key=f"challenge_sample_{run['run_id']}",
-        width=340,
+        width=440,
     )
     return None if chosen is None else int(chosen)
 

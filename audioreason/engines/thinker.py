@@ -51,7 +51,7 @@ def hear(tower: Any, features: Tensor, frames: Sequence[int]) -> tuple[Tensor, l
     padded = functional.pad(features, (0, chunks * CHUNK_FRAMES - longest))
     x = padded.view(batch, mels, chunks, CHUNK_FRAMES).transpose(1, 2)
     x = x.reshape(batch * chunks, 1, mels, CHUNK_FRAMES).to(tower.conv2d1.weight.dtype)
-    x = torch.cat([_front(tower, piece) for piece in x.split(_CHUNKS_AT_ONCE)])
+    x = torch.cat([_front(tower, piece) for piece in torch.split(x, _CHUNKS_AT_ONCE)])
     x = x + tower.positional_embedding.positional_embedding[:CHUNK_TOKENS].to(x.dtype)
     x = x.reshape(batch, chunks * CHUNK_TOKENS, -1)
     counts = [audio_token_count(count) for count in frames]
@@ -79,7 +79,8 @@ def _front(tower: Any, x: Tensor) -> Tensor:
     x = functional.gelu(tower.conv2d1(x))
     x = functional.gelu(tower.conv2d2(x))
     x = functional.gelu(tower.conv2d3(x))  # (chunks, channels, mels / 8, 13)
-    return tower.conv_out(x.permute(0, 3, 1, 2).flatten(2))  # type: ignore[no-any-return]
+    out: Tensor = tower.conv_out(x.permute(0, 3, 1, 2).flatten(2))
+    return out
 
 
 def _tower_attention(attention: Any, x: Tensor, mask: Tensor | None) -> Tensor:
