@@ -23,6 +23,7 @@ SUBJECTS = (
     "errors",
     "optimize",
     "rest",
+    "answers",
 )
 
 

@@ -18,7 +18,7 @@ from app.errors.keys import Chip, Near, Place, keys
 from app.errors.look import Opened
 from app.errors.reading import cues, sections
 from app.errors.tagbar import Label, tagbar
-from app.errors.words import outcome_words, run_label
+from app.errors.words import letter, outcome_words, run_label
 from app.navigation import page
 from app.playground.picker import hidden
 from app.session import plain
@@ -159,12 +159,24 @@ def _show(now: Address, run: Mapping[str, Any], found: Opened) -> None:
     claimed = heard.outcome_of(run, item.id, found.detail.prediction.sample)
     if claimed:
         outcome += f" :gray[· events {claimed} ·]"
+    if found.detail.scored.choice is None:
+        outcome += _judged(run, found)
     st.markdown(f":small[{outcome} :gray[{plain(words)}]]")
     others = look.elsewhere(run, item.id)
     height = _TRACE if clip.url else _TRACE + _PLAYER
     _traces(now, run, found, {str(one["run_id"]) for one in others}, height)
     _tags(run, found)
     _table(now, others)
+
+
+def _judged(run: Mapping[str, Any], found: Opened) -> str:
+    """What a judge read where no choice was read: a label of its own, as it is in no score."""
+    readings = look.judged(str(run["run_id"]), found.item.id, found.detail.prediction.sample)
+    return "".join(
+        f" :violet-badge[{plain(one.judge)} read"
+        f" {'no choice' if one.choice is None else letter(one.choice)}, not in the score]"
+        for one in readings
+    )
 
 
 def _colour(found: Opened) -> str:

@@ -20,7 +20,8 @@ from app.session import ClipView, clip_view
 from audioreason.errors import ItemError, LabError, RunError
 from audioreason.items import Dataset, Item
 from audioreason.items.picture import spectrogram
-from audioreason.runs import Detail, Filter, RunRecord, load_record, records
+from audioreason.runs import Detail, Filter, Judged, RunRecord, judged_stamp, load_record, records
+from audioreason.runs import judged as judged_readings
 from audioreason.runs.desk import note_opened, opened
 from audioreason.wording import counted
 
@@ -168,6 +169,20 @@ def stamp(run: Mapping[str, Any]) -> Stamp:
         run["scorer"],
         int(time.monotonic()) if moving else 0,
     )
+
+
+def judged(run_id: str, item_id: str, sample: int) -> tuple[Judged, ...]:
+    """What judges read in a reply in which no choice was read."""
+    stored = _judged(run_id, judged_stamp(session.workspace(), run_id))
+    return stored.get((item_id, sample), ())
+
+
+@functools.lru_cache(maxsize=16)
+def _judged(run_id: str, stamp: Stamp) -> dict[tuple[str, int], tuple[Judged, ...]]:
+    found: dict[tuple[str, int], tuple[Judged, ...]] = {}
+    for one in judged_readings(session.workspace(), run_id):
+        found[one.item_id, one.sample] = (*found.get((one.item_id, one.sample), ()), one)
+    return found
 
 
 @functools.lru_cache(maxsize=256)

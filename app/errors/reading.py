@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from app.errors.look import Opened
 from app.errors.marks import mark_loops
 from app.widgets.player import Cue
-from app.widgets.trace import Part, Section, parts
-from audioreason.answers import Parsed, RawResponse, parse
+from app.widgets.trace import Part, Section, mark_read, parts
+from app.words import read_by
+from audioreason.answers import Parsed, RawResponse, Reading, read
 from audioreason.items import Event
 
 _ALONE = 200  # characters of an answer without sections that is nothing but an answer
@@ -22,14 +23,16 @@ def sections(found: Opened, *, reference: bool = True) -> list[Section]:
     shown = [Section("Cues", _cue_parts(found))] if reference else []
     if prediction.error:
         shown.append(Section("Problem", [{"text": prediction.error}], "note"))
-    answer = parsed(found)
+    given = reading(found)
+    answer, rule = given.parsed, read_by(given.resolution.rule)
     for name, text in answer.sections.items():
         heard: Sequence[Event] = item.events if name == "HEARD" else ()
-        pieces = mark_loops(parts(text, seconds, heard))
+        pieces = mark_read(mark_loops(parts(text, seconds, heard)), answer.read.get(name), rule)
         shown.append(Section(name, pieces, "strong" if name == "ANSWER" else ""))
     if not answer.sections and answer.visible:
         alone = len(answer.visible) <= _ALONE
         pieces = mark_loops(parts(answer.visible, seconds, item.events))
+        pieces = mark_read(pieces, answer.read.get(""), rule)
         shown.append(Section("Answer" if alone else "Text", pieces, "strong" if alone else ""))
     if reference and item.thinking:
         shown.append(Section("Reference", [{"text": item.thinking}], "quiet"))
@@ -46,9 +49,14 @@ def sections(found: Opened, *, reference: bool = True) -> list[Section]:
 
 def parsed(found: Opened) -> Parsed:
     """The prediction's text taken apart, as it was for its score."""
+    return reading(found).parsed
+
+
+def reading(found: Opened) -> Reading:
+    """The prediction as it is read for its score."""
     prediction = found.detail.prediction
     raw = RawResponse(prediction.content, prediction.reasoning, prediction.finish_reason)
-    return parse(raw, found.record.expected_sections)
+    return read(raw, found.item.choices, found.record.expected_sections)
 
 
 def _cue_parts(found: Opened) -> list[Part]:

@@ -17,8 +17,8 @@ from app.playground.variant import Variant
 from app.session import plain
 from app.widgets.bars import bars
 from app.widgets.player import Cue
-from app.widgets.trace import Section, parts, trace
-from app.words import duration, tokens
+from app.widgets.trace import Section, mark_read, parts, trace
+from app.words import duration, read_by, rule_words, tokens
 from audioreason.answers import Parsed, parse
 from audioreason.errors import PromptError
 from audioreason.inference.endpoint import Endpoint
@@ -42,15 +42,6 @@ _WORDS = {
     "looped": ":orange[loops]",
     "refused": ":orange[refused]",
     "server_error": ":red[no answer]",
-}
-_RULES = {
-    "exact": "exact text",
-    "normalised": "text, loosely",
-    "lettered_text": "letter and text",
-    "contained": "text inside",
-    "prefix": "start of text",
-    "fuzzy": "near text",
-    "none": "no rule fits",
 }
 
 
@@ -251,9 +242,8 @@ def verdict(play: Play, hidden: bool) -> tuple[str, str]:
 
 
 def _rule(play: Play) -> str:
-    rule = play.score.resolution.rule
-    words = _RULES.get(rule, rule.replace("_", " "))
-    return words if play.score.resolution.index is None else f"resolved by {words}"
+    words = rule_words(play.score.resolution.rule)
+    return words if play.score.resolution.index is None else f"read by {words}"
 
 
 def _ablated(play: Play) -> str:
@@ -265,14 +255,18 @@ def sections(play: Play, picked: Picked) -> list[Section]:
     seconds = picked.clip.seconds
     parsed = play.score.parsed if play.state != "failed" else _partial(play)
     heard: Sequence[Event] = () if play.ablation or picked.hidden else picked.item.events
+    rule = read_by(play.score.resolution.rule)
+    marks = parsed.read if play.finished else {}
     found = []
     if parsed.thinking:
         found.append(Section("Thinking", parts(parsed.thinking, seconds), "quiet"))
     for name, text in parsed.sections.items():
         marked = parts(text, seconds, heard if name == "HEARD" else ())
+        marked = mark_read(marked, marks.get(name), rule)
         found.append(Section(name, marked, "strong" if name == "ANSWER" else ""))
     if not parsed.sections and parsed.visible:
-        found.append(Section("Text", parts(parsed.visible, seconds, heard)))
+        marked = mark_read(parts(parsed.visible, seconds, heard), marks.get(""), rule)
+        found.append(Section("Text", marked))
     if play.error:
         found.append(Section("Problem", [{"text": play.error}], "note"))
     if play.problem:

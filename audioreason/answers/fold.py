@@ -111,7 +111,8 @@ def _fold_cluster(cluster: str) -> str:
 
 
 _HTML = re.compile(
-    r"</?(?P<name>b|i|u|p|s|a|em|strong|span|div|code|pre|br|hr|sub|sup|h[1-6]|li|ul|ol|td|tr|th|table|tbody|thead"
+    r"</?(?P<name>b|i|u|p|s|a|em|strong|span|div|code|pre|br|hr|sub|sup|h[1-6]|li|ul|ol|td|tr|th|table"
+    r"|tbody|thead"
     r"|mark|small|center|font|details|blockquote|html|body)(?:\s[^<>\n]{0,80})?/?>"
     r"|\\(?:text|textbf|textit|textrm|textsf|texttt|mathrm|mathbf|mathit|mathsf|mathtt|emph|bf|rm|it"
     r"|displaystyle|large|bold|boldsymbol)\b\s?\{?"

@@ -1,4 +1,6 @@
-"""What the reader knows of languages, as data: numbers, units, answer words, denials. Everything is folded."""
+"""What the reader knows of languages, as data: numbers, units, answer words, denials. All of it is folded."""
+
+# ruff: noqa: E501 - tables of words
 
 from __future__ import annotations
 
@@ -178,7 +180,7 @@ def _units() -> dict[str, tuple[str, Fraction]]:
     }
     found: dict[str, tuple[str, Fraction]] = {}
     for unit, words in table.items():
-        found |= {word: unit for word in _set(words)}
+        found |= dict.fromkeys(_set(words), unit)
     found |= {
         "beats per minute": ("bpm", Fraction(1)),
         "per cent": ("%", Fraction(1)),
@@ -190,10 +192,11 @@ def _units() -> dict[str, tuple[str, Fraction]]:
 UNITS = _units()
 RANGE_WORDS = _set("to through until till bis à 至 到 до")
 KEYS = _set(
-    "major minor maj min sharp flat natural m dur moll mixolydian dorian lydian phrygian aeolian chord note key"
+    "major minor maj min sharp flat natural m dur moll mixolydian dorian lydian phrygian aeolian chord "
+    "note key"
 )
 
-# --- words that announce an answer -------------------------------------------------------------------------
+# --- words that announce an answer ---
 
 # nouns that head an answer: "ANSWER:", "Antwort:", "答案："
 ANSWER_NOUNS: dict[str, str] = {
@@ -233,8 +236,10 @@ OPTION_NOUNS: dict[str, str] = {
 }
 # adjectives that make a noun the answer
 RIGHT_WORDS: dict[str, str] = {
-    "english": "correct|right|best|final|most (?:likely|probable|plausible|accurate|appropriate|suitable|fitting"
-    "|reasonable)|likeliest|likely|accurate|appropriate|proper|true|my|chosen|selected|suitable|overall|correct final|closest",
+    "english": "correct|right|best|final|most (?:likely|probable|plausible|accurate|appropriate|suitable"
+    "|fitting"
+    "|reasonable)|likeliest|likely|accurate|appropriate|proper|true|my|chosen|selected|suitable|overall"
+    "|correct final|closest",
     "german": "richtige[nr]?|korrekte[nr]?|beste|meine|endgültige|wahrscheinlichste",
     "french": "bonne|correcte?|juste|finale?|ma|meilleure?|exacte?|plus probable",
     "spanish": "correcta|correcto|final|mi|mejor|adecuada|más probable",
@@ -269,11 +274,15 @@ COPULAS: dict[str, str] = {
 # adverbs and fillers between the copula and the answer, skipped in any number
 FILLERS: dict[str, str] = {
     "english": "therefore|thus|hence|then|clearly|definitely|indeed|most likely|likely|probably|most probably"
-    "|certainly|obviously|simply|in fact|actually|that|option|choice|answer|letter|the|is|it is|it's|as follows"
-    "|still|of course|candidate|number|going to be|would be|there (?:is|are)|they are|this is|surely|just|only|either way|so"
+    "|certainly|obviously|simply|in fact|actually|that|option|choice|answer|letter|the|is|it is|it's|as "
+    "follows"
+    "|still|of course|candidate|number|going to be|would be|there (?:is|are)|they are|this is|surely|just"
+    "|only|either way|so"
     "|correct|right|best|final|my|category|label|class",
-    "german": "also|daher|somit|wahrscheinlich|eindeutig|option|antwort|die|der|das|buchstabe|den|ein|eine|einen",
-    "french": "donc|probablement|clairement|l'|la|le|les|l'option|option|réponse|un|une|lettre|bien|la lettre",
+    "german": "also|daher|somit|wahrscheinlich|eindeutig|option|antwort|die|der|das|buchstabe|den|ein"
+    "|eine|einen",
+    "french": "donc|probablement|clairement|l'|la|le|les|l'option|option|réponse|un|une|lettre|bien|la "
+    "lettre",
     "spanish": "la|el|los|las|opción|letra|por lo tanto|probablemente|claramente|un|una|inciso|entonces",
     "portuguese": "a letra|letra|opção|o|os|as|provavelmente|portanto|alternativa|um|uma",
     "italian": "la|il|lo|l'|lettera|opzione|quindi|probabilmente|un|una|un'",
@@ -285,10 +294,14 @@ FILLERS: dict[str, str] = {
 }
 # "I choose", "我选", "ich wähle": what follows is the answer
 CHOOSING = (
-    r"(?:i(?:'d|'ll| would| will| can| must| have to)?(?: (?:therefore|thus|also|then|finally|hence|still|now|confidently|just|have to|want to|like to|opt to|tentatively))*"
-    r"|i'?m(?: am)?(?: therefore| still)?|i am|let'?s|we|so|therefore,?|thus,?|hence,?|and|but|,|;|\A|\n)\s{0,3}"
-    r"(?:choos(?:e|ing)|pick(?:ing)?|select(?:ing)?|go(?:ing)? (?:with|for)|opt(?:ing)? for|vote for|settl(?:e|ing) (?:on|for)"
-    r"|lean(?:ing)? (?:towards?|to)|conclude(?: that)?|conclud(?:e|ing)(?: that)?|guess(?:ing)?|chose|picked|selected|decide(?:d)? (?:on|for)|bet on|stick(?:ing)? with)\b"
+    r"(?:i(?:'d|'ll| would| will| can| must| have to)?(?: (?:therefore|thus|also|then|finally|hence|still"
+    r"|now|confidently|just|have to|want to|like to|opt to|tentatively))*"
+    r"|i'?m(?: am)?(?: therefore| still)?|i am|let'?s|we|so|therefore,?|thus,?|hence,?|and|but|,|;|\A"
+    r"|\n)\s{0,3}"
+    r"(?:choos(?:e|ing)|pick(?:ing)?|select(?:ing)?|go(?:ing)? (?:with|for)|opt(?:ing)? for|vote for"
+    r"|settl(?:e|ing) (?:on|for)"
+    r"|lean(?:ing)? (?:towards?|to)|conclude(?: that)?|conclud(?:e|ing)(?: that)?|guess(?:ing)?|chose"
+    r"|picked|selected|decide(?:d)? (?:on|for)|bet on|stick(?:ing)? with)\b"
     r"|ich (?:wähle|entscheide mich für|nehme|tippe auf|würde sagen)"
     r"|je (?:choisis|dirais|sélectionne|réponds)|mon choix est"
     r"|(?:elijo|escojo|selecciono|me quedo con|elegiría|yo diría|mi elección es)"
@@ -301,26 +314,35 @@ CHOOSING = (
 )
 # cues that make what precedes them the answer: "B is correct", "选项B是正确的", "Bが正解"
 CONFIRMING = (
-    r"\s{0,2}(?:(?:is|are|was|would be|must be|should be|seems|looks|appears|seems to be|appears to be|has to be)"
-    r"(?: (?:clearly|therefore|thus|definitely|also|indeed|likely|obviously|hence|then|probably|certainly|really|most|very likely|the only one that is))*"
+    r"\s{0,2}(?:(?:is|are|was|would be|must be|should be|seems|looks|appears|seems to be|appears to be"
+    r"|has to be)"
+    r"(?: (?:clearly|therefore|thus|definitely|also|indeed|likely|obviously|hence|then|probably|certainly"
+    r"|really|most|very likely|the only one that is))*"
     r"(?: the)?(?: (?:only|single|one|most))?"
-    r" (?:correct|right|best(?! of)|true|answer|likely|accurate|plausible|appropriate|consistent|suitable|fitting)(?: (?:answer|option|choice|one|match|fit|candidate|response|description|explanation|interpretation))?\b"
-    r"|(?:fits|matches|describes|explains|captures|suits)(?: (?:this|it|the \w+(?: \w+)?|what (?:i|we) hear))? (?:best|perfectly|most (?:closely|accurately))"
+    r" (?:correct|right|best(?! of)|true|answer|likely|accurate|plausible|appropriate|consistent|suitable"
+    r"|fitting)(?: (?:answer|option|choice|one|match|fit|candidate|response|description|explanation"
+    r"|interpretation))?\b"
+    r"|(?:fits|matches|describes|explains|captures|suits)(?: (?:this|it|the \w+(?: \w+)?|what (?:i|we) "
+    r"hear))? (?:best|perfectly|most (?:closely|accurately))"
     r"|is my (?:final )?(?:answer|choice|pick|selection)|it is\b(?=[.!]?\s*\Z)"
-    r"|(?:ist|wäre) (?:die )?(?:richtige?|korrekte?|beste)|est (?:la )?(?:bonne|correcte?|juste|meilleure?|exacte?)"
-    r"|es (?:la |el |lo )?(?:opción |respuesta )?(?:correct[ao]|adecuada)|é (?:a )?(?:correta|certa|resposta)|è (?:la )?(?:risposta |opzione )?(?:corretta|giusta|esatta)"
-    r"|(?:является )?(?:правильн|верн)(?:ый|ая|ое)(?: ответ| вариант)?|(?:هو|هي) (?:الإجابة|الاجابة|الجواب|الخيار)? ?الصحيحة?"
+    r"|(?:ist|wäre) (?:die )?(?:richtige?|korrekte?|beste)|est (?:la )?(?:bonne|correcte?|juste|meilleure?"
+    r"|exacte?)"
+    r"|es (?:la |el |lo )?(?:opción |respuesta )?(?:correct[ao]|adecuada)|é (?:a )?(?:correta|certa"
+    r"|resposta)|è (?:la )?(?:risposta |opzione )?(?:corretta|giusta|esatta)"
+    r"|(?:является )?(?:правильн|верн)(?:ый|ая|ое)(?: ответ| вариант)?|(?:هو|هي) (?:الإجابة|الاجابة|الجواب"
+    r"|الخيار)? ?الصحيحة?"
     r"|(?:项)?(?:是|为)(?:最)?(?:正确|对|符合|合适)|(?:项)?正确|(?:项)?(?:最)?符合"
     r"|(?:が|は)(?:正解|正しい|最も適切|最も适切|适切|適切|答え)|を选(?:び|択)|(?:이|가|은|는)? ?(?:정답|맞|옳|올바|정확|답)(?!이? ?아)"
     r")"
 )
 
-# --- words that deny, doubt and correct ----------------------------------------------------------------------
+# --- words that deny, doubt and correct ---
 
 DENIALS = _set(
     "not no never neither nor without unlike except excluding exclude excludes excluded eliminate eliminates "
     "eliminated eliminating lack lacks lacking absence hardly doubt doubtful unlikely barely scarcely hardly "
-    "nicht kein keine keinen keiner weder ohne pas ni sans aucun aucune ningún ninguna sin nem não sem nenhum "
+    "nicht kein keine keinen keiner weder ohne pas ni sans aucun aucune ningún ninguna sin nem não sem "
+    "nenhum "
     "nessun nessuno nessuna senza не ни без нет ليس ليست لا ليسوا بدون nunca jamais niemals mai"
 )
 DENYING_PHRASES = (
@@ -350,11 +372,15 @@ DENIALS_BEHIND = (
     "は间違", "は不正解", "では无",
 )  # fmt: skip
 DENIED_BEHIND = (
-    r"(?:is|are|was|were|can be|could be|would be|be|being|seems?|sounds?|looks?|appears?|has been|have been|does|do|did|can|could|has|gets?"
+    r"(?:is|are|was|were|can be|could be|would be|be|being|seems?|sounds?|looks?|appears?|has been|have "
+    r"been|does|do|did|can|could|has|gets?"
     r"|would|must be|may be|:|-|\||=|option|answer|as)?\s*"
-    r"(?:(?:clearly|also|therefore|definitely|very|quite|probably|thus|simply|just|far|completely|all|both|then|be|likely|the) )*"
-    r"(?:not\b|incorrect|wrong|false\b|unlikely|ruled out|excluded|eliminated|dismissed|rejected|discarded|out\b(?! (?:of|loud))|absent|missing|impossible|implausible"
-    r"|improbable|inaudible|inconsistent|irrelevant|unsupported|no\b|❌|✗|✘|✖|×|❎|🚫|👎|less (?:likely|plausible|fitting)|too \w+|doesn't|didn't|isn't|falsch|ausgeschlossen"
+    r"(?:(?:clearly|also|therefore|definitely|very|quite|probably|thus|simply|just|far|completely|all|both"
+    r"|then|be|likely|the) )*"
+    r"(?:not\b|incorrect|wrong|false\b|unlikely|ruled out|excluded|eliminated|dismissed|rejected|discarded"
+    r"|out\b(?! (?:of|loud))|absent|missing|impossible|implausible"
+    r"|improbable|inaudible|inconsistent|irrelevant|unsupported|no\b|❌|✗|✘|✖|×|❎|🚫|👎|less (?:likely"
+    r"|plausible|fitting)|too \w+|doesn't|didn't|isn't|falsch|ausgeschlossen"
     r"|faux|fausse|incorrecte?|falso|falsa|errad[ao]|sbagliat[ao]|неверн|неправильн|исключ|خطأ|خاطئ)"
 )
 COUNTERFACTUAL = r"(?:would|might) (?!be (?:the |my )?(?:correct|best|right|most|answer|my)|fit|match|go|say|explain)|normally|typically|usually"
@@ -373,34 +399,174 @@ HEDGING_PHRASES = (
 )
 HEDGES_BEHIND = r"(?:is|are|seems?|was|were|sounds?)?\s*(?:also |initially |equally |remotely |somewhat )*(?:possible|plausible|conceivable|tempting|considered|a possibility|an option|my first)|\?"
 CONTRASTS = _set(
-    "but however instead sondern aber mais sino pero mas ma bensì а но بل yet rather hence therefore so thus leaves leaving left remains "
+    "but however instead sondern aber mais sino pero mas ma bensì а но بل yet rather hence therefore so "
+    "thus leaves leaving left remains "
     "leave"
 )
 CONTRASTS_CJK = ("而是", "但", "所以", "因此", "なく", "라", "而", "选", "后", "剩")
 CORRECTIONS = (
-    r"\bwait\b|\bactually\b|\bcorrection\b|\bscratch that\b|\bi (?:meant|mean)\b|\bno,|\bno(?=\s*(?:[:;]|-\s|\.\.\.))|\bnope\b|\bon (?:second thought|reflection|closer)"
-    r"|\bor rather\b|\bsorry\b|\bhmm+\b|\blet me (?:re|correct|listen|check|think)|\bmore precisely\b|\bbut then\b"
-    r"|不对|等等|更正|不,|其实|いや|待って|違い|아니,|잠깐|moment mal|warte|halt,|attends|pardon|espera|perdón|aspetta|подожди|нет,"
+    r"\bwait\b|\bactually\b|\bcorrection\b|\bscratch that\b|\bi (?:meant|mean)\b|\bno,|\bno(?=\s*(?:[:;]"
+    r"|-\s|\.\.\.))|\bnope\b|\bon (?:second thought|reflection|closer)"
+    r"|\bor rather\b|\bsorry\b|\bhmm+\b|\blet me (?:re|correct|listen|check|think)|\bmore precisely\b"
+    r"|\bbut then\b"
+    r"|不对|等等|更正|不,|其实|いや|待って|違い|아니,|잠깐|moment mal|warte|halt,|attends|pardon|espera|perdón|aspetta|подожди"
+    r"|нет,"
 )
 CONCLUSIONS = (
-    r"\b(?:so|therefore|thus|hence|overall|consequently|accordingly|in conclusion|to conclude|in summary|in short|conclusion|ultimately|altogether|in total|total|finally|by elimination"
-    r"|this (?:indicates|means|suggests|points to|confirms|implies|makes|leaves|corresponds to)|that (?:makes|leaves|means)|which (?:leaves|means|makes|indicates|suggests)|leav(?:es|ing)|it must|must be|has to be"
-    r"|points to|corresponds to|best candidate|best guess|i conclude|most likely|most probably|clearly|definitely|also|daher|folglich|somit|deshalb|donc|ainsi|por lo tanto|por tanto|así que|entonces|portanto|logo|assim"
-    r"|quindi|dunque|pertanto|поэтому|следовательно|итак|значит|لذلك|إذن|لذا)\b|因此|所以|综上|故|よって|したがって|だから|つまり|따라서|그러므로|그래서|결론"
+    r"\b(?:so|therefore|thus|hence|overall|consequently|accordingly|in conclusion|to conclude|in summary"
+    r"|in short|conclusion|ultimately|altogether|in total|total|finally|by elimination"
+    r"|this (?:indicates|means|suggests|points to|confirms|implies|makes|leaves|corresponds to)|that "
+    r"(?:makes|leaves|means)|which (?:leaves|means|makes|indicates|suggests)|leav(?:es|ing)|it must|must "
+    r"be|has to be"
+    r"|points to|corresponds to|best candidate|best guess|i conclude|most likely|most probably|clearly"
+    r"|definitely|also|daher|folglich|somit|deshalb|donc|ainsi|por lo tanto|por tanto|así que|entonces"
+    r"|portanto|logo|assim"
+    r"|quindi|dunque|pertanto|поэтому|следовательно|итак|значит|لذلك|إذن|لذا)\b|因此|所以|综上|故|よって|したがって|だから"
+    r"|つまり|따라서|그러므로|그래서|결론"
 )
 DECLINING = (
-    r"(?:can(?:no|')t|cannot|can not|could not|couldn't|unable to|not able to|not possible to|impossible to|hard to|difficult to|don't|do not|won't|not enough \w+ to|insufficient \w+ to)"
-    r" (?:be )?(?:\w+ly )?(?:determine|tell|say|decide|choose|answer|identify|know|be sure|hear|conclude|judge|distinguish|be certain|access|process|listen|analy[sz]e|help|assist|confirm|pick|infer)"
-    r"|\b(?:unknown|n/a|not sure|unsure|undetermined|unclear|no answer|no idea|inconclusive|not applicable|insufficient information|not enough information|uncertain)\b"
-    r"|\bnull\b|无法(?:确定|判断|回答|识别|听|得知|选择)|不(?:知道|确定|清楚)|分か(?:りません|らない)|わか(?:りません|らない)|判断できません|특정할 수 없|알 수 없|모르"
-    r"|weiß (?:es )?nicht|kann (?:ich )?nicht|je ne (?:sais|peux)|no (?:sé|puedo|lo sé)|não (?:sei|posso)|non (?:so|posso)|не (?:знаю|могу)|لا (?:أعرف|أستطيع|يمكن)"
-    r"|none of (?:the|these|those|them)|neither of (?:the|these|them)|以上都不是|都不(?:是|对)|keine der|aucune? (?:des|de)|ninguna de|nenhuma das|nessuna delle|ни один из"
+    r"(?:can(?:no|')t|cannot|can not|could not|couldn't|unable to|not able to|not possible to|impossible "
+    r"to|hard to|difficult to|don't|do not|won't|not enough \w+ to|insufficient \w+ to)"
+    r" (?:be )?(?:\w+ly )?(?:determine|tell|say|decide|choose|answer|identify|know|be sure|hear|conclude"
+    r"|judge|distinguish|be certain|access|process|listen|analy[sz]e|help|assist|confirm|pick|infer)"
+    r"|\b(?:unknown|n/a|not sure|unsure|undetermined|unclear|no answer|no idea|inconclusive|not applicable"
+    r"|insufficient information|not enough information|uncertain)\b"
+    r"|\bnull\b|无法(?:确定|判断|回答|识别|听|得知|选择)|不(?:知道|确定|清楚)|分か(?:りません|らない)|わか(?:りません|らない)|判断できません|특정할 수 없|알 수 "
+    r"없|모르"
+    r"|weiß (?:es )?nicht|kann (?:ich )?nicht|je ne (?:sais|peux)|no (?:sé|puedo|lo sé)|não (?:sei|posso)"
+    r"|non (?:so|posso)|не (?:знаю|могу)|لا (?:أعرف|أستطيع|يمكن)"
+    r"|none of (?:the|these|those|them)|neither of (?:the|these|them)|以上都不是|都不(?:是|对)|keine der|aucune? "
+    r"(?:des|de)|ninguna de|nenhuma das|nessuna delle|ни один из"
 )
 # kinds of choices that name no sound themselves
 SPECIAL = {
-    "none": r"none of (?:the|these|those|them|above)\b|none\Z|\bnone (?:apply|applies|fits?|match)|no option|no correct|neither of (?:the|them|these)|以上都不是|以上皆非|都不是|keine der|aucune (?:de|des)|ninguna de|nenhuma das|nessuna delle",
-    "all": r"all (?:of )?(?:the )?(?:above|these|them|three|four|options|of them)|all of (?:the above|them|these)|以上都是|以上皆是|都是|alle genannten|toutes les|todas las|todas as|tutte le",
+    "none": r"none of (?:the|these|those|them|above)\b|none\Z|\bnone (?:apply|applies|fits?|match)|no "
+    r"option|no correct|neither of (?:the|them|these)|以上都不是|以上皆非|都不是|keine der|aucune (?:de|des)|ninguna "
+    r"de|nenhuma das|nessuna delle",
+    "all": r"all (?:of )?(?:the )?(?:above|these|them|three|four|options|of them)|all of (?:the above"
+    r"|them|these)|以上都是|以上皆是|都是|alle genannten|toutes les|todas las|todas as|tutte le",
     "both": r"\bboth\b|两者都|都有|\b(?:beide|les deux|ambos|ambas|entrambi|оба|обе)\b",
     "neither": r"\bneither\b|两者都不|weder noch|aucun des deux|ninguno|nenhum dos dois|nessuno dei due|ни тот",
-    "unknown": r"can(?:not|'t| not) (?:be )?(?:determined?|tell|say|know)|undeterm|unknown|not enough information|unclear|impossible to (?:tell|say|determine)|not (?:given|mentioned|stated|sure|possible to)|uncertain|无法(?:确定|判断)",
+    "unknown": r"can(?:not|'t| not) (?:be )?(?:determined?|tell|say|know)|undeterm|unknown|not enough "
+    r"information|unclear|impossible to (?:tell|say|determine)|not (?:given|mentioned|stated|sure"
+    r"|possible to)|uncertain|无法(?:确定|判断)",
 }
+
+# --- words of choices ---
+
+COMMON = frozenset(
+    [
+        "yes",
+        "no",
+        "not",
+        "none",
+        "go",
+        "all",
+        "any",
+        "in",
+        "on",
+        "up",
+        "off",
+        "out",
+        "now",
+        "can",
+        "may",
+        "so",
+        "he",
+        "she",
+        "him",
+        "her",
+        "his",
+        "it",
+        "me",
+        "we",
+        "us",
+        "you",
+        "they",
+        "true",
+        "false",
+        "both",
+        "neither",
+        "i",
+        "other",
+        "same",
+        "one",
+        "stop",
+        "high",
+        "low",
+        "left",
+        "right",
+    ]
+)
+
+ORDINALS = {
+    word: n for n, words in enumerate(
+        ("first 1st erste ersten première premier primera primero primeira primeiro prima primo первый первая",
+         "second 2nd zweite zweiten deuxième seconde segunda segundo seconda secondo второй вторая",
+         "third 3rd dritte dritten troisième tercera tercero terceira terceiro terza terzo третий третья",
+         "fourth 4th vierte vierten quatrième cuarta cuarto quarta quarto четвертый четвертая",
+         "fifth 5th fünfte cinquième quinta quinto пятый", "sixth 6th sechste", "seventh 7th", "eighth 8th"), 1)
+    for word in words.split()
+}  # fmt: skip
+
+SCRIPT_ORDINALS = {"一": 1, "二": 2, "三": 3, "四": 4, "五": 5, "1": 1, "2": 2, "3": 3, "4": 4, "5": 5}
+
+BETWEEN = frozenset(
+    [
+        "who",
+        "that",
+        "which",
+        "is",
+        "are",
+        "was",
+        "were",
+        "and",
+        "then",
+        "of",
+        "to",
+        "in",
+        "on",
+        "at",
+        "by",
+        "with",
+        "very",
+        "quite",
+        "really",
+        "also",
+        "has",
+        "had",
+        "have",
+        "been",
+        "being",
+        "be",
+        "her",
+        "his",
+        "their",
+        "its",
+        "it",
+        "he",
+        "she",
+        "they",
+        "just",
+        "more",
+        "so",
+        "as",
+        "from",
+        "for",
+        "into",
+        "out",
+        "his",
+        "own",
+        "one",
+        "'s",
+    ]
+)
+
+RELATED = {
+    "angry": "anger", "angrily": "anger", "joyful": "joy", "joyous": "joy", "joyfully": "joy", "fearful": "fear",
+    "afraid": "fear", "happily": "happy", "sadly": "sad", "surprised": "surprise", "disgusted": "disgust",
+    "anxious": "anxiety", "calmly": "calm", "men": "man", "women": "woman", "children": "child", "people": "person",
+    "excited": "excitement", "excitedly": "excitement", "frustrated": "frustration", "nervously": "nervous",
+}  # fmt: skip
+
+SMALL_WORDS = _set("and of is are to it in was with then > by its be there on at this that i sounds answer")

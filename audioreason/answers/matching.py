@@ -1,4 +1,4 @@
-"""Stage 3: a stated answer -> exactly one choice or none, with the rule that fired. Never a guess between two.
+"""Stage 3: a stated answer -> one choice or none, with the rule that fired. Never a guess between two.
 
 Texts compare as tokens (see `tokens`), letters in any wrapper; what is denied, doubted or corrected is told
 from what is claimed. The text of a choice wins over its letter. Knows nothing about gold answers. Pure.
@@ -7,6 +7,7 @@ from what is claimed. The text of a choice wins over its letter. Knows nothing a
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
@@ -22,39 +23,45 @@ LONGEST = 8000  # characters of a text in which choices are looked for, half at 
 Number = int | Fraction
 _EDGES = " \t\r\n*_`\"'#~>|.,;:!?()[]{}<=$\\-•✅☑✓✔👉🔹🎯+/"
 _OPTION_WORD = (
-    r"(?:options?|choices?|letter|answer|opción|opcion|opção|option|opzione|lettera|letra|lettre|inciso|alternativa|buchstabe|antwort|"
+    r"(?:options?|choices?|letter|answer|opción|opcion|opção|option|opzione|lettera|letra|lettre|inciso"
+    r"|alternativa|buchstabe|antwort|"
     r"вариант|букв[аы]|пункт|الخيار|选项|选择|选|选択肢|선택지|보기)"
 )
 _LETTER = re.compile(
     rf"(?P<word>(?<![^\W_]){_OPTION_WORD}\s{{0,2}})?(?P<open>[(\[{{<\"'*`_$|]{{0,6}})(?<![^\W_\u3000-\u9fff\uac00-\ud7af\u3040-\u30ff'])(?<!\w[-'])(?P<letter>[a-z])"
-    r"(?P<close>[)\]}>\"'*`_$|.:,;]{0,6})(?![^\W_\u3000-\u9fff\uac00-\ud7af]|['#♭♯+°&]\w?|-[a-z])(?P<item>\s?(?:项|选项|가|이|은|는|です|だ|입니다|이다))?"
+    r"(?P<close>[)\]}>\"'*`_$|.:,;]{0,6})(?![^\W_\u3000-\u9fff\uac00-\ud7af]|['#♭♯+°&]\w?"
+    r"|-[a-z])(?P<item>\s?(?:项|选项|가|이|은|는|です|だ|입니다|이다))?"
 )
+_BEFORE_ITEM = " \t*_#->|•`\"'([✅👉☑]x✓✔"
 _OPEN, _CLOSE = "([{<\"'`*_$|", ")]}>\"'`*_$|"
 _NOT_AN_OPTION = re.compile(
-    r"\b(?:vitamin|plan|speaker|person|section|type|group|part|note|chord|key|track|team|grade|class|model|voice|channel|hepatitis|segment|block"
-    r"|string|scale|tune|side|movement|major|minor|in|line|theme|row|exhibit|phase|room|gate|platform|terminal|mr|mrs|dr|point|from|to|with)\.?\s*\Z"
+    r"\b(?:vitamin|plan|speaker|person|section|type|group|part|note|chord|key|track|team|grade|class|model"
+    r"|voice|channel|hepatitis|segment|block"
+    r"|string|scale|tune|side|movement|major|minor|in|line|theme|row|exhibit|phase|room|gate|platform"
+    r"|terminal|mr|mrs|dr|point|from|to|with)\.?\s*\Z"
 )
 # words that may follow a letter that is an option
 _AFTER_LETTER = re.compile(
-    r"\s*(?:\Z|[^\w\s]|\n|[\u3040-\u9fff\uac00-\ud7af]|(?:because|as|since|is|was|and|or|for|due|given|based|here|with|which|instead|but|over|rather|not|fits|matches|seems"
-    r"|would|must|should|can|could|has|might|may|makes|sounds|looks|best|being|from|in|at|after|to|where|when|while|if|so|then|corresponds|describes|"
-    r"therefore|weil|da|denn|parce|car|porque|pois|perché|потому|так|und|oder|et|ou|y|o|e|и|или|ist|est|es|é|è|confidently|correctly|\w+ly|vs|versus)\b)"
+    r"\s*(?:\Z|[^\w\s]|\n|[\u3040-\u9fff\uac00-\ud7af]|(?:because|as|since|is|was|and|or|for|due|given"
+    r"|based|here|with|which|instead|but|over|rather|not|fits|matches|seems"
+    r"|would|must|should|can|could|has|might|may|makes|sounds|looks|best|being|from|in|at|after|to|where"
+    r"|when|while|if|so|then|corresponds|describes|"
+    r"therefore|weil|da|denn|parce|car|porque|pois|perché|потому|так|und|oder|et|ou|y|o|e|и|или|ist|est|es"
+    r"|é|è|confidently|correctly|\w+ly|vs|versus)\b)"
 )
 _CONNECTED = re.compile(
-    r"[\s)\]\"'*_`.]{0,6}(?:,|/|&|\band\b|\bor\b|\bund\b|\boder\b|\bet\b|\bou\b|\by\b|\be\b|\bo\b|\bи\b|\bили\b|和|或|と|、|와|및|\+)(?:\s?(?:and|or|option|both|also))?[\s(\[\"'*_`]{0,6}\Z"
+    r"[\s)\]\"'*_`.]{0,6}(?:,|/|&|\band\b|\bor\b|\bund\b|\boder\b|\bet\b|\bou\b|\by\b|\be\b|\bo\b|\bи\b"
+    r"|\bили\b|和|或|と|、|와|및|\+)(?:\s?(?:and|or|option|both|also))?[\s(\[\"'*_`]{0,6}\Z"
 )
 _LABEL = re.compile(
     r"\s*[(\[]?([A-Za-z])(?:[)\]][.:]?|[.:、])\s+(?=\S)|\s*[(\[]([A-Za-z])[)\]][.:]?\s*(?=\S)"
 )
 _BOLD = re.compile(
-    r"\*\*([^*\n]{1,400})\*\*|__([^_\n]{1,400})__|<(?:b|strong|mark|u)>([^<\n]{1,400})<|\\text(?:bf|it)?\{([^{}\n]{1,400})\}|✅\s?([^\n]{1,400})|👉\s?([^\n]{1,400})"
+    r"\*\*([^*\n]{1,400})\*\*|__([^_\n]{1,400})__|<(?:b|strong|mark|u)>([^<\n]{1,400})<|\\text(?:bf"
+    r"|it)?\{([^{}\n]{1,400})\}|✅\s?([^\n]{1,400})|👉\s?([^\n]{1,400})"
 )
 _QUOTED = re.compile(r"\"([^\"\n]{1,400})\"|`([^`\n]{1,400})`")
 _NAMES_PAIR = re.compile(r"\b(?:both )?\(?([a-z])\)?\s?(?:and|&|\+)\s?\(?([a-z])\)?\Z")
-_COMMON = frozenset(
-    "yes no not none go all any in on up off out now can may so he she him her his it me we us you they "
-    "true false both neither i other same one stop high low left right".split()
-)
 _CLAUSE_ENDS = re.compile(
     r"\s*(?:\Z|[^\w\s]|\n|(?:because|since|as|it|he|she|they|i|you|we|there|and|or|nor|but)\b)"
 )
@@ -68,7 +75,10 @@ _HARD_BREAK = re.compile(
     r"[.;!?](?=[\s\"'*)\]]|\Z)|\n|[.!?;](?=[\u3040-\u9fff\uac00-\ud7af])|(?<=[\u3040-\u9fff])[.!?;]"
 )
 _REASON = re.compile(
-    r"[.;!?](?=[\s\"'*)\]]|\Z)|\n|\s-+\s|:\s|\(|[.!?;,](?=[\u3040-\u9fff\uac00-\ud7af])|,\swith\b|\swith (?:a (?:bit|hint|touch|trace|little)|some|no)\b|,?\s(?:because|since|as|given|due to|based on|for|which|where|while|whereas|although|though|considering|supported|denn|weil|parce|car|porque|pois|perché|потому|without|who|that|like)\b|因为|由于|から|ので"
+    r"[.;!?](?=[\s\"'*)\]]|\Z)|\n|\s-+\s|:\s|\(|[.!?;,](?=[\u3040-\u9fff\uac00-\ud7af])|,\swith\b|\swith "
+    r"(?:a (?:bit|hint|touch|trace|little)|some|no)\b|,?\s(?:because|since|as|given|due to|based on|for"
+    r"|which|where|while|whereas|although|though|considering|supported|denn|weil|parce|car|porque|pois"
+    r"|perché|потому|without|who|that|like)\b|因为|由于|から|ので"
 )
 _SPECIAL = {kind: re.compile(pattern) for kind, pattern in languages.SPECIAL.items()}
 _DECLINED = re.compile(languages.DECLINING)
@@ -140,7 +150,8 @@ def options(choices: Sequence[str]) -> Options:
 
 _METER = re.compile(r"\d{1,2}/(?:1|2|4|8|16)\Z")
 _MUSIC = re.compile(
-    r"(?:the )?(?:note |key of |chord )?[a-g](?:[#♯♭b]|[- ](?:sharp|flat))?(?:[- ]?(?:major|minor|maj|min|m|dim|aug|sus|\d)\w*)?(?: chord| note| key)?\Z"
+    r"(?:the )?(?:note |key of |chord )?[a-g](?:[#♯♭b]|[- ](?:sharp|flat))?(?:[- ]?(?:major|minor|maj|min"
+    r"|m|dim|aug|sus|\d)\w*)?(?: chord| note| key)?\Z"
 )
 
 
@@ -163,13 +174,12 @@ def _options(choices: tuple[str, ...]) -> Options:
         if len(set(letters)) < len(letters) or max(letters) > chr(ord("a") + len(choices)):
             letters = None
     bodies = [
-        text if letters is None else fold(choice[label.end() :]).text
+        fold(choice[label.end() :]).text if label and letters else text
         for choice, text, label in zip(choices, folded, labels, strict=True)
-        if label or letters is None
     ]
     plain = [body.strip(_EDGES) for body in bodies]
     dialect = Dialect(
-        music=any(_MUSIC.match(body) for body in plain if body) and any(len(body) > 0 for body in plain),
+        music=any(_MUSIC.match(body) for body in plain),
         meter=any(_METER.match(body) for body in plain),
         clock=any(re.fullmatch(r"\d{1,2}:\d\d", body) for body in plain),
     )
@@ -238,7 +248,7 @@ class Reader:
     def __init__(self, text: str, folded: Folded, choices: Options) -> None:
         self.raw, self.folded, self.text, self.choices = text, folded, folded.text, choices
 
-    # --- a stated answer -----------------------------------------------------------------------------------
+    # --- a stated answer ---
 
     def statement(self, start: int, end: int, *, firm: bool = True) -> Match:
         """What the part [start, end) states, which something announced as the answer."""
@@ -359,7 +369,9 @@ class Reader:
         if end - start <= 200 and (pair := self._lettered(start, end)) is not None:
             return pair
         letter = re.fullmatch(
-            rf"[^\w]{{0,8}}(?:(?:the |la |le |die |der )?{_OPTION_WORD}[\s:]{{0,3}})?[^\w-]{{0,8}}([a-z])[^\w#♭♯+°]{{0,8}}(?:项|选项|です|だ|입니다|이다|번)?[^\w]{{0,4}}",
+            rf"[^\w]{{0,8}}(?:(?:the |la |le |die |der "
+            rf")?{_OPTION_WORD}[\s:]{{0,3}})?[^\w-]{{0,8}}([a-z])[^\w#♭♯+°]{{0,8}}(?:项|选项|です|だ|입니다|이다"
+            rf"|번)?[^\w]{{0,4}}",
             self.text[start:end].replace("_", " ").replace("text", " ")
             if "\\" in self.text[start:end]
             else self.text[start:end].replace("_", " "),
@@ -408,7 +420,7 @@ class Reader:
                     and re.search(r"\band\b|&|\bboth\b|\+|和|与|と", self.text[start:end])
                     and not re.search(r"\bor\b", self.text[start:end])
                 ):
-                    return Match(index, "both", start, end)
+                    return Match(index, "special", start, end)
             if kind == "neither" and not others and said == {index}:
                 return Match(index, "contained", start, end)
         return match
@@ -420,7 +432,7 @@ class Reader:
         for kind, pattern in _SPECIAL.items():
             found = pattern.search(text)
             if found and kind in choices.special and not (kind == "unknown" and _LONG.search(text)):
-                return Match(choices.special[kind], kind, start + found.start(), start + found.end())
+                return Match(choices.special[kind], "special", start + found.start(), start + found.end())
         if _DECLINED.search(text) or _SPECIAL["none"].search(text):
             return Match(None, "declined", start, end)
         denied = {mention.index for mention in mentions if mention.state == "denied"}
@@ -440,7 +452,7 @@ class Reader:
                 return found_match
         return match
 
-    # --- mentions ------------------------------------------------------------------------------------------
+    # --- mentions ---
 
     def mentions(self, start: int, end: int, *, firm: bool) -> list[Mention]:
         """Choices named in [start, end), in order, each with its state."""
@@ -492,9 +504,14 @@ class Reader:
         """Whether a name ends where a word or a number does, and is no part of a measure there."""
         first, last = tokens[position], tokens[position + size - 1]
         text = self.text
-        if isinstance(first.value, str) and "\uac00" <= first.value <= "\ud7af" and first.start:
-            if "\uac00" <= text[first.start - 1] <= "\ud7af" and text[first.start - 1] not in "은는이가":
-                return False
+        before = text[first.start - 1 : first.start]
+        if (
+            isinstance(first.value, str)
+            and "\uac00" <= first.value <= "\ud7af"
+            and "\uac00" <= before <= "\ud7af"
+            and before not in "은는이가"
+        ):
+            return False
         value = first.value
         if isinstance(value, str) and len(value) == 1 and value.isascii() and size == 1:
             return self._stands_as_letter(first)
@@ -523,7 +540,7 @@ class Reader:
         return raw.isupper() or not raw.isalpha() or _AFTER_LETTER.match(self.text, token.end) is not None
 
     def _is_sure(self, values: Sequence[Hashable], end: int, start: int) -> bool:
-        if len(values) > 1 or values[0] not in _COMMON:
+        if len(values) > 1 or values[0] not in languages.COMMON:
             return True
         if values[0] in ("yes", "no"):
             return _CLAUSE_ENDS.match(self.text, end) is not None
@@ -544,11 +561,11 @@ class Reader:
             upper = not raw.isalpha() or raw.isupper() or not raw.isascii()
             if re.match(r":[a-z]:", text[at - 1 : at + 2]) or text[max(0, at - 2) : at] == "n/":
                 continue
-            head = leads and not text[start:at].strip(_EDGES + " ") or (firm and not _fill(text[start:at]))
+            head = (leads and not text[start:at].strip(_EDGES + " ")) or (firm and not _fill(text[start:at]))
             lone = head and not text[at + 1 : end].strip(_EDGES)
             wrapped = bool(set(opening) & set(_OPEN)) and bool(set(closing) & set(_CLOSE))
             bracket = ")" in closing and "(" not in opening
-            line_start = not text[text.rfind("\n", 0, at) + 1 : at].strip(" \t*_#->|•`\"'([✅👉☑[]x✓✔")
+            line_start = not text[text.rfind("\n", 0, at) + 1 : at].strip(_BEFORE_ITEM)
             listed = line_start and (
                 bool(
                     re.match(
@@ -584,9 +601,8 @@ class Reader:
                     and re.match(r"\s(?:\w)", text[match.end() : match.end() + 2])
                 ):
                     continue
-                if _NOT_AN_OPTION.search(text, max(start, at - 24), at) and not head:
-                    if not (firm and not _fill(text[start:at])):
-                        continue
+                if not head and _NOT_AN_OPTION.search(text, max(start, at - 24), at):
+                    continue
                 if re.match(r"[.]\s?[a-z]?\.", text[at + 1 : at + 4]):  # an initial: "a.m.", "J. S. Bach"
                     continue
             found.append(
@@ -615,7 +631,8 @@ class Reader:
                 between = text[letter.end : other.start]
                 if (
                     re.fullmatch(
-                        r"[\s)\]}>\"'*_`.:,;|=\-([$\\>→✅❌]{1,12}(?:(?:the|an?|is|means|say\w*) ?){0,2}[\"'*]{0,3}",
+                        r"[\s)\]}>\"'*_`.:,;|=\-([$\\>→✅❌]{1,12}(?:(?:the|an?|is|means|say\w*) "
+                        r"?){0,2}[\"'*]{0,3}",
                         between,
                     )
                     is None
@@ -643,7 +660,8 @@ class Reader:
                     n not in taken
                     and 0 < gap <= 6
                     and re.fullmatch(
-                        r"[\s\"'*_`.]*[(\[][\s\"'*_`]*(?:option )?|\s?[-/]\s?option |, (?:so |i\.e\.,? )?(?:option |choice )\(?",
+                        r"[\s\"'*_`.]*[(\[][\s\"'*_`]*(?:option )?|\s?[-/]\s?option |, (?:so |i\.e\.,? "
+                        r")?(?:option |choice )\(?",
                         between,
                     )
                 ):
@@ -671,7 +689,7 @@ class Reader:
             return replace(whole, state=self._state(whole, 0, len(self.text)))
         return Mention(None, start, end, "conflict", state)
 
-    # --- claimed, hedged or denied ---------------------------------------------------------------------------
+    # --- claimed, hedged or denied ---
 
     def _state(self, mention: Mention, start: int, end: int) -> str:
         text = self.text
@@ -705,11 +723,11 @@ class Reader:
             return "denied"
         if _COUNTERFACTUAL.match(after):
             return "denied"
-        if any(word in languages.HEDGES for word in recent) or any(
-            phrase in clause for phrase in languages.HEDGING_PHRASES
-        ):
-            if not any(word in ("definitely", "clearly") for word in recent):
-                return "hedged"
+        if (
+            any(word in languages.HEDGES for word in recent)
+            or any(phrase in clause for phrase in languages.HEDGING_PHRASES)
+        ) and not any(word in ("definitely", "clearly") for word in recent):
+            return "hedged"
         if _HEDGED_BEHIND.match(after):
             return "hedged"
         return "claimed"
@@ -752,12 +770,14 @@ class Reader:
         states = [mention.state for mention in mentions]
         linked = [
             re.fullmatch(
-                r"[\s\"'*_`)\](\[]*(?:,|/|&|\band\b|\bor\b|\bnor\b|\bas well as\b|和|或|、|と|,\s?(?:and|or|nor)\b|\band so (?:can|is|are)\b|\bund\b|\boder\b|\bet\b|\bou\b|\by\b|\be\b)?[\s\"'*_`(\[]*(?:(?:the|an?|option|options|also|so can|so is) ?)*[\"'*_`(\[]*",
+                r"[\s\"'*_`)\](\[]*(?:,|/|&|\band\b|\bor\b|\bnor\b|\bas well as\b|和|或|、|と|,\s?(?:and|or"
+                r"|nor)\b|\band so (?:can|is|are)\b|\bund\b|\boder\b|\bet\b|\bou\b|\by\b"
+                r"|\be\b)?[\s\"'*_`(\[]*(?:(?:the|an?|option|options|also|so can|so is) ?)*[\"'*_`(\[]*",
                 self.text[a.end : b.start],
             )
             is not None
             and a.end < b.start
-            for a, b in zip(mentions, mentions[1:], strict=False)
+            for a, b in itertools.pairwise(mentions)
         ]
         for n, link in enumerate(linked):
             if (
@@ -800,7 +820,7 @@ class Reader:
         after = self.text[mention.end : mention.end + 70]
         return _DENIED_BEHIND.match(after) is not None
 
-    # --- the decision ---------------------------------------------------------------------------------------
+    # --- the decision ---
 
     def _decide(self, mentions: Sequence[Mention], start: int, end: int, *, firm: bool) -> Match:
         """The one claim of a line; several are ambiguous."""
@@ -908,7 +928,7 @@ class Reader:
                 return later
         return match
 
-    # --- statements in other words ---------------------------------------------------------------------------
+    # --- statements in other words ---
 
     def _opposite(self, start: int, end: int) -> Match | None:
         """ "not correct" is "incorrect", where that is a choice."""
@@ -918,10 +938,8 @@ class Reader:
             i
             for i, name in enumerate(self.choices.tokens)
             if len(name) == 1
-            and any(
-                name[0] in (f"{p}{word}" for p in ("in", "un", "im", "il", "ir", "dis", "non"))
-                for word in negated
-            )
+            and isinstance(name[0], str)
+            and any(name[0].removesuffix(word) in _OPPOSITES for word in negated if name[0].endswith(word))
         ]
         return Match(found[0], "opposite", start, end) if len(found) == 1 else None
 
@@ -955,13 +973,13 @@ class Reader:
             word = match["ordinal"] or match["ordinal2"] or match["ordinal3"]
             if match["ordinal2"] and numeric and not has_ordinals:
                 continue
-            number = size if word in ("last", "final") else _ORDINALS.get(word or "", 0)
+            number = size if word in ("last", "final") else languages.ORDINALS.get(word or "", 0)
             if match["number"]:
                 number = 0 if numeric or has_ordinals else int(match["number"])
             if match["digits"]:
                 number = int(match["digits"])
             if match["script"]:
-                number = _SCRIPT_ORDINALS[match["script"]]
+                number = languages.SCRIPT_ORDINALS[match["script"]]
             if 1 <= number <= size:
                 found.add(number - 1)
                 place = (start + match.start(), start + match.end())
@@ -978,7 +996,7 @@ class Reader:
     def _number(self, start: int, end: int) -> Match | None:
         """A number without its unit, or with one where the choices have none."""
         tokens = tokenize(self.text, self.choices.dialect, start, end)
-        numbers: set[Fraction] = set()
+        numbers: set[int | Fraction] = set()
         place = (start, end)
         alone = len(tokens) <= 2
         for n, token in enumerate(tokens):
@@ -996,14 +1014,6 @@ class Reader:
                 tails = {name[1:] for name in self.choices.tokens if name and isinstance(name[0], Number)}
                 if len(tails) > 1 and isinstance(following, str) and not alone:
                     return None
-                if (
-                    isinstance(following, str)
-                    and len(tails) == 1
-                    and tails != {()}
-                    and len(tokens) > 2
-                    and following not in next(iter(tails))
-                ):
-                    pass
         if len(numbers) != 1:
             return None
         number = numbers.pop()
@@ -1068,7 +1078,7 @@ class Reader:
         shared = [name & said for i, name in enumerate(names) if i != within[0]]
         if left & languages.DENIALS or any(not isinstance(value, str) for value in left):
             return None
-        if any(shared) and len(said) < 2 or not _whole_enough(said):
+        if (any(shared) and len(said) < 2) or not _whole_enough(said):
             return None
         if not all(value.isascii() for value in said if isinstance(value, str)) and len(said) < 2:
             return None
@@ -1097,7 +1107,7 @@ class Reader:
     def _stems(self, start: int, end: int) -> Match | None:
         """Words of the same stem: "sad" for "sadness", "angrily" for "anger"."""
         for first, last in self._sentences(start, end)[:3]:
-            tokens = [token for token in tokenize(self.text, self.choices.dialect, first, last)]
+            tokens = list(tokenize(self.text, self.choices.dialect, first, last))
             if len(tokens) > 24:
                 continue
             stems = [(_stem(token.value), token) for token in tokens if isinstance(token.value, str)]
@@ -1138,22 +1148,15 @@ class Reader:
             return None
         return Match(index, "fuzzy", start, end)
 
-    # --- prose without any announcement ------------------------------------------------------------------------
+    # --- prose without any announcement ---
 
     def _sentences(self, start: int, end: int) -> list[tuple[int, int]]:
         made: list[tuple[int, int]] = []
         position = start
         for stop in _HARD_BREAK.finditer(self.text, start, end):
-            if stop[0] == "." and re.search(
-                r"(?:^|[\s(\[*_\"'>])(?:[a-z]|mr|mrs|ms|dr|vs|st)\Z",
-                self.text[max(start, stop.start() - 5) : stop.start()],
-            ):
-                if (
-                    not self.text[position : stop.start()].strip(_EDGES)[1:]
-                    or stop.start() - position > 4
-                    and self.text[stop.start() - 1 : stop.start()] in ""
-                ):
-                    continue
+            said = self.text[position : stop.start()].strip(_EDGES)
+            if stop[0] == "." and len(said) < 2 and _ABBREVIATED.search(self.text, position, stop.start()):
+                continue  # "B. two dogs"
             if self.text[position : stop.start()].strip(_EDGES):
                 made.append(self._trim(position, stop.end()))
             position = stop.end()
@@ -1162,7 +1165,7 @@ class Reader:
         return made
 
     def prose(self, start: int, end: int, *, refused: bool = False) -> Match:
-        """What a text states that announces nothing: its first or last line, its conclusion, or its one claim."""
+        """What a text states that announces nothing: a line of its own, its conclusion, or its one claim."""
         start, end = self._trim(start, end)
         if start >= end:
             return NOTHING
@@ -1186,8 +1189,7 @@ class Reader:
         if tail is not None and tail.index is not None:
             return tail
         if head is not None and head.index is not None:
-            corrected = self._corrected(head, start, end)
-            return corrected
+            return self._corrected(head, start, end)
         if head is not None and head.rule == "conflict":
             return head
         bold = self._marked(start, end, _BOLD)
@@ -1251,8 +1253,7 @@ class Reader:
         ):
             return None
         del after, sentence
-        match = self._decide(lead, start, end, firm=True)
-        return match
+        return self._decide(lead, start, end, firm=True)
 
     def _concluding(self, sentences: Sequence[tuple[int, int]]) -> Match | None:
         """The last sentence that draws a conclusion or corrects an earlier one."""
@@ -1260,9 +1261,8 @@ class Reader:
             return None
         for n in range(len(sentences) - 1, max(-1, len(sentences) - 4), -1):
             start, end = sentences[n]
-            cue = None
-            for cue in _CONCLUSION.finditer(self.text, start, end):
-                pass
+            cues = list(_CONCLUSION.finditer(self.text, start, end))
+            cue = cues[-1] if cues else None
             if cue is None and not (n and _CORRECTION.match(self.text, start)):
                 continue
             match = self._claim(start, end, firm=False)
@@ -1331,25 +1331,22 @@ class Reader:
 
 
 _NUMBERED = re.compile(r"\b(?:option|choice)\s?#?\s?\Z")
+_OPPOSITES = ("in", "un", "im", "il", "ir", "dis", "non")
+_ABBREVIATED = re.compile(r"(?<![^\W_])[a-z]\Z")
 _LONG = re.compile(r".{400}", re.DOTALL)
 _STRONG_CORRECTION = re.compile(
-    r"\bwait\b|\bactually\b|\bcorrection\b|\bscratch that\b|\bi meant\b|\bsorry\b|\bor rather\b|\bon (?:second thought|reflection)\b|\.\.\.\s?no\b|\bno,\s(?=\(?[a-z]\)?[.\s]*\Z)|更正|不对|等等"
+    r"\bwait\b|\bactually\b|\bcorrection\b|\bscratch that\b|\bi meant\b|\bsorry\b|\bor rather\b|\bon "
+    r"(?:second thought|reflection)\b|\.\.\.\s?no\b|\bno,\s(?=\(?[a-z]\)?[.\s]*\Z)|更正|不对|等等"
 )
-_ORDINALS = {
-    word: n for n, words in enumerate(
-        ("first 1st erste ersten première premier primera primero primeira primeiro prima primo первый первая",
-         "second 2nd zweite zweiten deuxième seconde segunda segundo seconda secondo второй вторая",
-         "third 3rd dritte dritten troisième tercera tercero terceira terceiro terza terzo третий третья",
-         "fourth 4th vierte vierten quatrième cuarta cuarto quarta quarto четвертый четвертая",
-         "fifth 5th fünfte cinquième quinta quinto пятый", "sixth 6th sechste", "seventh 7th", "eighth 8th"), 1)
-    for word in words.split()
-}  # fmt: skip
-_SCRIPT_ORDINALS = {"一": 1, "二": 2, "三": 3, "四": 4, "五": 5, "1": 1, "2": 2, "3": 3, "4": 4, "5": 5}
 _ORDINAL = re.compile(
-    rf"\b(?P<ordinal>{'|'.join(_ORDINALS)}|last|final)\s(?:one|option|choice|answer|possibility|alternative|candidate|statement|description|item|in the list|listed|antwort|opción|réponse|opção|opzione|вариант)\b"
-    rf"|(?:^|\bthe |\bla |\ble |\bdie )(?P<ordinal2>{'|'.join(_ORDINALS)}|last)[\s.*\"'!]*\Z"
-    rf"|\b(?P<ordinal3>{'|'.join(_ORDINALS)}|last) of (?:the|these|those)? ?(?:two|three|four|five|six|options|choices|answers|list|above)\b"
-    r"|\b(?:option|choice|answer|number|no\.|nr\.?|#|nummer|opción|вариант)\s?(?:number |no\.? |#)?(?P<number>[1-9])\b(?![.:/]\d)"
+    rf"\b(?P<ordinal>{'|'.join(languages.ORDINALS)}|last|final)\s(?:one|option|choice|answer|possibility"
+    rf"|alternative|candidate|statement|description|item|in the list|listed|antwort|opción|réponse|opção"
+    rf"|opzione|вариант)\b"
+    rf"|(?:^|\bthe |\bla |\ble |\bdie )(?P<ordinal2>{'|'.join(languages.ORDINALS)}|last)[\s.*\"'!]*\Z"
+    rf"|\b(?P<ordinal3>{'|'.join(languages.ORDINALS)}|last) of (?:the|these|those)? ?(?:two|three|four|five"
+    rf"|six|options|choices|answers|list|above)\b"
+    r"|\b(?:option|choice|answer|number|no\.|nr\.?|#|nummer|opción|вариант)\s?(?:number |no\.? "
+    r"|#)?(?P<number>[1-9])\b(?![.:/]\d)"
     r"|\b(?P<digits>[1-9])(?:st|nd|rd|th) (?:option|choice|one|answer)\b"
     r"|第\s?(?P<script>[一二三四五1-5])\s?(?:个|项|番目|つ目)?\s?(?:选项|选択肢|答案|$|是|です|번)"
 )
@@ -1358,10 +1355,12 @@ _LETTER_BESIDE = re.compile(
     r"[^\w]{0,8}(?:\w+\s)?[^\w]{0,4}[a-z](?![^\W_])|[^\n]*[(\[][*\"' ]?[a-z][*\"' ]?[)\]]"
 )
 _GOOD = re.compile(
-    r"✓|✔|✅|☑|\[x\]|\b(?:correct|yes|true|best fit|best match|matches|right|fits(?: well)?|consistent|selected)\b|正确|符合|^\W*→"
+    r"✓|✔|✅|☑|\[x\]|\b(?:correct|yes|true|best fit|best match|matches|right|fits(?: well)?|consistent"
+    r"|selected)\b|正确|符合|^\W*→"
 )
 _BAD = re.compile(
-    r"✗|✘|❌|✖|×|❎|\[ \]|\b(?:incorrect|no|not|wrong|false|doesn't|does not|unlikely|ruled out|excluded|eliminated|inconsistent|implausible|less|partially|isn't|absent|never)\b|不正确|错误|不符合|不对"
+    r"✗|✘|❌|✖|×|❎|\[ \]|\b(?:incorrect|no|not|wrong|false|doesn't|does not|unlikely|ruled out|excluded"
+    r"|eliminated|inconsistent|implausible|less|partially|isn't|absent|never)\b|不正确|错误|不符合|不对"
 )
 
 
@@ -1377,7 +1376,8 @@ def _fillers() -> re.Pattern[str]:
     plain = sorted({word for word in words if word.isascii() or word[0] < "\u3000"}, key=len, reverse=True)
     scripts = sorted({word for word in words if word[0] >= "\u3000"}, key=len, reverse=True)
     return re.compile(
-        rf"(?<![^\W_])(?:{'|'.join(plain)}|it|this|that|are|was|an?|my answer|final|be|i|would|say|think|believe|hear|we|can)(?![^\W_])|{'|'.join(scripts)}"
+        rf"(?<![^\W_])(?:{'|'.join(plain)}|it|this|that|are|was|an?|my answer|final|be|i|would|say|think"
+        rf"|believe|hear|we|can)(?![^\W_])|{'|'.join(scripts)}"
     )
 
 
@@ -1385,41 +1385,11 @@ _FILLER = _fillers()
 
 
 def _content(values: Iterable[Hashable]) -> frozenset[Hashable]:
-    small = (
-        "and",
-        "of",
-        "is",
-        "are",
-        "to",
-        "it",
-        "in",
-        "was",
-        "with",
-        "then",
-        ">",
-        "by",
-        "its",
-        "be",
-        "there",
-        "on",
-        "at",
-        "this",
-        "that",
-        "i",
-        "sounds",
-        "answer",
-    )
-    return frozenset(value for value in values if value not in small)
+    return frozenset(value for value in values if value not in languages.SMALL_WORDS)
 
 
 def _whole_enough(said: frozenset[Hashable]) -> bool:
     return any(isinstance(value, str) and len(value) > 2 for value in said)
-
-
-_BETWEEN = frozenset(
-    "who that which is are was were and then of to in on at by with very quite really also has had have been being be "
-    "her his their its it he she they just more so as from for into out his own one 's".split()
-)
 
 
 def _subsequence(tokens: Sequence[Token], name: Sequence[Hashable]) -> tuple[int, int] | None:
@@ -1431,7 +1401,7 @@ def _subsequence(tokens: Sequence[Token], name: Sequence[Hashable]) -> tuple[int
         for value in name[1:]:
             ahead = position + 1
             while ahead < len(tokens) and tokens[ahead].value != value:
-                if ahead - position > 3 or tokens[ahead].value not in _BETWEEN:
+                if ahead - position > 3 or tokens[ahead].value not in languages.BETWEEN:
                     ahead = len(tokens)
                     break
                 ahead += 1
@@ -1443,12 +1413,6 @@ def _subsequence(tokens: Sequence[Token], name: Sequence[Hashable]) -> tuple[int
     return None
 
 
-_RELATED = {
-    "angry": "anger", "angrily": "anger", "joyful": "joy", "joyous": "joy", "joyfully": "joy", "fearful": "fear",
-    "afraid": "fear", "happily": "happy", "sadly": "sad", "surprised": "surprise", "disgusted": "disgust",
-    "anxious": "anxiety", "calmly": "calm", "men": "man", "women": "woman", "children": "child", "people": "person",
-    "excited": "excitement", "excitedly": "excitement", "frustrated": "frustration", "nervously": "nervous",
-}  # fmt: skip
 _ENDINGS = (
     "iness",
     "ness",
@@ -1471,7 +1435,7 @@ _ENDINGS = (
 
 @lru_cache(maxsize=4096)
 def _stem(word: str) -> str:
-    word = _RELATED.get(word, word)
+    word = languages.RELATED.get(word, word)
     for ending in _ENDINGS:
         if (
             word.endswith(ending)

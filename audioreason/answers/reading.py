@@ -56,7 +56,7 @@ def read(raw: RawResponse, choices: Sequence[str], expected_sections: Sequence[s
     parsed = reply.parsed
     if statement is not None and (text := statement_text(statement, reply.folded, reply.source.text)):
         parsed = replace(parsed, answer=text)
-    return Reading(parsed, _resolution(match, reply))
+    return Reading(replace(parsed, read=_marks(match, reply)), _resolution(match, reply))
 
 
 def resolve(text: str, choices: Sequence[str]) -> Resolution:
@@ -100,6 +100,22 @@ def _resolution(match: Match, reply: Reply) -> Resolution:
         return Resolution(match.index, match.rule, field=reply.field)
     start, end = reply.source.place(*reply.folded.place(match.start, match.end))
     return Resolution(match.index, match.rule, start, end, reply.field)
+
+
+def _marks(match: Match, reply: Reply) -> dict[str, tuple[int, int]]:
+    """Where the words that were read stand in each section that has them, and in the visible text."""
+    if match.end <= match.start:
+        return {}
+    start, end = reply.folded.place(match.start, match.end)
+    found = {
+        name: (start - first, end - first)
+        for name, (first, last) in reply.sections.items()
+        if first <= start and end <= last
+    }
+    if reply.parsed.visible:
+        margin = len(reply.source.text) - len(reply.source.text.lstrip())
+        found[""] = (max(0, start - margin), end - margin)
+    return found
 
 
 def _located(match: Match, folded: Folded) -> Resolution:

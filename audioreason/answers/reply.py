@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
 
-from audioreason.answers.statements import Statement, find_statements
 from audioreason.answers.fold import Folded, fold, without_markup
+from audioreason.answers.statements import Statement, find_statements
 from audioreason.answers.thoughts import Visible, split_thoughts, without_control
 
 SECTIONS = ("HEARD", "ANALYSIS", "ANSWER")
@@ -48,6 +48,8 @@ class Parsed:
     looped: bool = False
     refused: bool = False
     format_ok: bool = True
+    # the words that the choice was read from: where they stand in a section, or in `visible` under ""
+    read: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Reply:
 
     `source` is that text, a part of the raw field `field` (`source.place` leads back there); `folded` is the
     same, folded, and `statements` what announces an answer in it. `unmarked` is the part of it that may state
-    the answer where nothing announces one.
+    the answer where nothing announces one. `sections` says where in the source each section stands.
     """
 
     parsed: Parsed
@@ -65,6 +67,7 @@ class Reply:
     statements: tuple[Statement, ...]
     unmarked: tuple[int, int]
     field: Field
+    sections: dict[str, tuple[int, int]]
 
 
 # one heading at the start of a line: "HEARD:", "**Heard**", "## HEARD", "[HEARD]", "<heard>", "1. HEARD -"
@@ -144,7 +147,7 @@ def take_apart(raw: RawResponse, expected_sections: Sequence[str] = ()) -> Reply
         refused=_refuses(folded.text),
         format_ok=_in_order(sections, expected_sections),
     )
-    return Reply(parsed, source, folded, statements, unmarked, where)
+    return Reply(parsed, source, folded, statements, unmarked, where, found)
 
 
 def _refuses(folded: str) -> bool:

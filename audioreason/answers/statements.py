@@ -60,14 +60,16 @@ _TAGS = (
     "|prediction|ans|label|verdict|antwort|答案|回答"
 )
 _TAG = re.compile(
-    rf"<(?P<name>{_TAGS})(?:\s[^<>\n]{{0,80}})?>|\[(?P<square>answer|final_?answer|ans)\](?=[^\n]{{0,400}}\[/)"
+    rf"<(?P<name>{_TAGS})(?:\s[^<>\n]{{0,80}})?>|\[(?P<square>answer|final_?answer"
+    rf"|ans)\](?=[^\n]{{0,400}}\[/)"
     r"|(?P<box><\|begin_of_box\|>)"
 )
 _BOXED = re.compile(r"\\(?:boxed|fbox|framebox|bbox)\s?\{")
 _FIELD = re.compile(
     r"[\"'](?:(?:the|my|final|correct|best|predicted|selected|chosen|model)[ _-]?){0,2}"
     r"(?:answer|choice|option|prediction|response|label|letter|selection|result|output|答案)"
-    r"(?:[ _-]?(?:letter|text|choice|option|prediction|index|id|key))?[\"']\s{0,3}:\s{0,3}(?P<opening>[{\[\"'])?"
+    r"(?:[ _-]?(?:letter|text|choice|option|prediction|index|id"
+    r"|key))?[\"']\s{0,3}:\s{0,3}(?P<opening>[{\[\"'])?"
 )
 _BARE_VALUE = re.compile(r"[^,}\n]*")
 _VALUE_END = re.compile(r"\s*(?:[,}\]\n]|\Z)")
@@ -80,21 +82,28 @@ _OPTION_S = alternatives(languages.OPTION_NOUNS, scripts=True)
 _COPULA = alternatives(languages.COPULAS, scripts=False)
 _COPULA_S = alternatives(languages.COPULAS, scripts=True)
 _CONFIRMING_WORDS = fold(
-    "correct|right|best|true|answer|likely|accurate|plausible|appropriate|consistent|suitable|fitting|perfectly|"
-    "closely|accurately|choice|pick|selection|is|richtig|richtige|korrekt|korrekte|beste|bonne|correcte|juste|meilleure|exacte|"
-    "correcta|correcto|adecuada|correta|certa|resposta|corretta|giusta|esatta|правильный|правильная|правильное|"
+    "correct|right|best|true|answer|likely|accurate|plausible|appropriate|consistent|suitable|fitting"
+    "|perfectly|"
+    "closely|accurately|choice|pick|selection|is|richtig|richtige|korrekt|korrekte|beste|bonne|correcte"
+    "|juste|meilleure|exacte|"
+    "correcta|correcto|adecuada|correta|certa|resposta|corretta|giusta|esatta|правильный|правильная"
+    "|правильное|"
     "верный|верная|верное|правильно|верно|الصحيحة|الصحيح"
 ).text.split("|")
 _CHOOSING_WORDS = fold(
-    "choose|choosing|pick|picking|select|selecting|go|going|opt|opting|vote|settle|settling|lean|leaning|conclude|"
-    "concluding|guess|guessing|chose|picked|selected|decide|decided|bet|stick|sticking|wähle|entscheide|nehme|tippe|"
-    "würde|choisis|dirais|sélectionne|réponds|choix|elijo|escojo|selecciono|quedo|elegiría|diría|elección|escolho|"
+    "choose|choosing|pick|picking|select|selecting|go|going|opt|opting|vote|settle|settling|lean|leaning"
+    "|conclude|"
+    "concluding|guess|guessing|chose|picked|selected|decide|decided|bet|stick|sticking|wähle|entscheide"
+    "|nehme|tippe|"
+    "würde|choisis|dirais|sélectionne|réponds|choix|elijo|escojo|selecciono|quedo|elegiría|diría|elección"
+    "|escolho|"
     "seleciono|fico|diria|scelgo|seleziono|opto|direi|выбираю|выберу|выбрал|думаю|أختار|اختار|سأختار"
 ).text.split("|")
 _SOFT = r"[\s*_`\"'>]"
 # what may follow the noun of an answer: "to the question", then a copula or a colon
 _AFTER_NOUN = (
-    r"(?:\s(?:to|for|of|in|here|from|that|which|among|based|given|would|really|now|then|therefore|thus|most)\b"
+    r"(?:\s(?:to|for|of|in|here|from|that|which|among|based|given|would|really|now|then|therefore|thus"
+    r"|most)\b"
     r"[^.!?:\n=]{0,80}?)??"
     rf"(?:{_SOFT}|\]|\)|\}}|=){{0,6}}"
     r"(?:(?P<colon>[:=]|->|=>|→|\|)|(?P<dash>\s-\s|-\s)"
@@ -127,7 +136,8 @@ _FIRST_WORDS = {
 }
 # a heading on a line of its own, or in brackets before its text
 _ALONE = re.compile(
-    rf"^[ \t>*_#\-=~`|\d.)(\[]{{0,16}}(?:the |my |step \d )?(?:(?:{_RIGHT})\s)*(?:{_NOUN}|{_NOUN_S})(?:\s?(?:choice|option|letter|key))?"
+    rf"^[ \t>*_#\-=~`|\d.)(\[]{{0,16}}(?:the |my |step \d )?(?:(?:{_RIGHT})\s)*(?:{_NOUN}"
+    rf"|{_NOUN_S})(?:\s?(?:choice|option|letter|key))?"
     rf"[ \t*_#\-=~`|):\]]{{0,16}}(?:\n|(?<=\])|(?<=\*\*)|\Z)",
     re.MULTILINE,
 )
@@ -135,9 +145,12 @@ _CHOOSING = re.compile(rf"(?:{languages.CHOOSING})")
 CONFIRMING = re.compile(languages.CONFIRMING)
 # what follows an answer section is no part of the statement
 _NEXT_SECTION = re.compile(
-    r"^[ \t>*_#\-=~`|\d.)(\[<]{0,16}(?:heard|analysis|explanation|explain|reason(?:ing)?|rationale|justification|confidence|note|notes"
-    r"|evidence|why|because|details?|summary|description|caption|transcript|certainty|thoughts?|question|options|choices"
-    r"|解释|理由|说明|解析|分析|置信度|原因|说明|根拠|설명|이유|begründung|erklärung|explication|justificaci[oó]n|explicación|explicação|spiegazione|объяснение|обоснование)"
+    r"^[ \t>*_#\-=~`|\d.)(\[<]{0,16}(?:heard|analysis|explanation|explain|reason(?:ing)?|rationale"
+    r"|justification|confidence|note|notes"
+    r"|evidence|why|because|details?|summary|description|caption|transcript|certainty|thoughts?|question"
+    r"|options|choices"
+    r"|解释|理由|说明|解析|分析|置信度|原因|说明|根拠|설명|이유|begründung|erklärung|explication|justificaci[oó]n|explicación"
+    r"|explicação|spiegazione|объяснение|обоснование)"
     r"(?![^\W_])[^\n:]{0,20}?(?::|\]|>|\*\*|\n|\Z| - )",
     re.MULTILINE,
 )

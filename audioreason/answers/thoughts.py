@@ -38,7 +38,8 @@ _MARK = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _CONTROL = re.compile(
-    r"(?=[<\[])(?:<\|(?!/?(?:begin|end)_of_box)[^|<>\n]{1,40}\|>(?:\s?(?:assistant|model)\b(?=\s*(?:\n|<\||\Z)))?"
+    r"(?=[<\[])(?:<\|(?!/?(?:begin|end)_of_box)[^|<>\n]{1,40}\|>(?:\s?(?:assistant|model)\b(?=\s*(?:\n|<\|"
+    r"|\Z)))?"
     r"|<｜[^｜<>\n]{1,40}｜>|</?s>|<(?:bos|eos|pad|unk|mask|sep|cls)>"
     r"|<(?:start|end)_of_(?:turn|text|image|audio)>(?:model\b)?|\[/?INST\]|<</?SYS>>"
     r"|<unused\d{1,3}>|<0x0A>|<\|turn>(?:model\b)?|<turn\|>)",

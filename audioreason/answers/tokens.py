@@ -15,7 +15,10 @@ from typing import NamedTuple
 from audioreason.answers import languages
 
 # characters that are words of their own: Chinese, kana, Hangul, Thai, Lao, Khmer, Burmese
-SINGLE = "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+SINGLE = (
+    "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+)
 _LETTER = rf"(?:(?![{SINGLE}])[^\W\d_]|[\u0900-\u0df4])"
 _TOKEN = re.compile(
     rf"""
@@ -145,8 +148,10 @@ def _add_other(words: list[Token], match: re.Match[str], dialect: Dialect) -> No
         digits, suffix = match["number"], match["suffix"] or ""
         money = match["money"] or match["money2"]
         plain = digits.replace(money or "", "").replace("+", "")
-        whole, comma, rest = plain.rpartition(",")
-        plain = plain.replace(",", "") if len(rest) == 3 and comma or "." in rest else plain.replace(",", ".")
+        _whole, comma, rest = plain.rpartition(",")
+        plain = (
+            plain.replace(",", "") if (len(rest) == 3 and comma) or "." in rest else plain.replace(",", ".")
+        )
         value: Hashable = Fraction(plain)
         body = end - len(suffix)
         if suffix in ("st", "nd", "rd", "th"):
@@ -201,9 +206,14 @@ def _with_notes(words: list[Token], text: str) -> list[Token]:
         if isinstance(token.value, str) and text[token.end : token.end + 1] == "♭" and len(token.value) == 1:
             token = Token(token.value + "b", token.start, token.end + 1)
         following = made[i + 1].value if i + 1 < len(made) else None
-        if token.value in ("a", "an") and isinstance(following, str) and following not in languages.KEYS:
-            if len(following) > 2 and text[token.end : made[i + 1].start] == " ":
-                continue  # an article
+        if (
+            token.value in ("a", "an")
+            and isinstance(following, str)
+            and following not in languages.KEYS
+            and len(following) > 2
+            and text[token.end : made[i + 1].start] == " "
+        ):
+            continue  # an article
         notes.append(token)
     return notes
 
@@ -307,16 +317,19 @@ def _number_at(words: Sequence[Token], i: int, text: str) -> tuple[Hashable, int
             total, part = total + part * number, Fraction(0)
         elif number == 100 and 0 < part < 100:
             part *= 100
-        elif (
-            part % 100 == 0 and part and number < 100 or (part % 100 >= 20 and part % 10 == 0 and number < 10)
-        ):
-            part += number
-        elif not part and total:
+        elif _adds(part, number) or (not part and total):
             part += number
         else:
             break
         used = ahead + 1
     return total + part, used
+
+
+def _adds(part: Fraction, number: Fraction) -> bool:
+    """Whether a number word goes on with another: "twenty" with "one", "hundred" with "five"."""
+    if part % 100 == 0:
+        return part > 0 and number < 100
+    return part % 100 >= 20 and part % 10 == 0 and number < 10
 
 
 def _han(words: Sequence[Token], i: int, text: str) -> list[Token]:
@@ -327,9 +340,9 @@ def _han(words: Sequence[Token], i: int, text: str) -> list[Token]:
     before = words[i - 1].value if i else None
     ordinal = before == "第"
     alone = len(words) == 1 or (after is None and i == 0)
-    if alone or ordinal or len(run) > 1 and set(run) & set("十百千万") or after in languages.MEASURES:
-        if (number := _han_value(run)) is not None:
-            return [Token(Fraction(number), token.start, token.end)]
+    counts = alone or ordinal or (len(run) > 1 and set(run) & set("十百千万")) or after in languages.MEASURES
+    if counts and (number := _han_value(run)) is not None:
+        return [Token(Fraction(number), token.start, token.end)]
     return [Token(letter, token.start + k, token.start + k + 1) for k, letter in enumerate(run)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +18,7 @@ from audioreason.cli.output import (
     percent,
     plain,
     remark,
+    terminal_progress,
 )
 from audioreason.errors import RunError, WorkspaceError
 from audioreason.wording import counted
@@ -131,13 +133,104 @@ def tag_run(
 def score(
     run: RunId,
     split: Annotated[str | None, typer.Option(help="Only this part of its items, e.g. sealed.")] = None,
+    unresolved: Annotated[
+        bool, typer.Option("--unresolved", help="List the replies in which no choice could be read.")
+    ] = False,
+    judge: Annotated[
+        str | None,
+        typer.Option(help="Let a language model read those replies: base URL or a saved endpoint's name."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Model name at the judge (default: its first).")] = None,
     json: Json = False,
 ) -> None:
-    """Score a run again from its stored answers: strict, official, and by group."""
-    from audioreason.runs import score_report
+    """Score a run again from its stored answers: strict, official, and by group.
 
-    report = score_report(Workspace.open(), run, split=split)
-    either(json, report, lambda: print_report(report))
+    With --judge a language model reads the replies in which no choice could be read. What it read is counted
+    apart and changes neither score.
+    """
+    from audioreason.runs import judged_report, score_report
+
+    workspace = Workspace.open()
+    if model is not None and judge is None:
+        raise RunError("--model names the judge's model, and no judge is given.", "Add --judge URL.")
+    missing = 0 if judge is None else _judge(workspace, run, split, judge, model, json)
+    if unresolved:
+        _print_unread(workspace, run, split, json)
+    else:
+        report = score_report(workspace, run, split=split)
+        report["judged"] = judged_report(workspace, run, split)
+        either(json, report, lambda: print_report(report))
+    if missing:
+        remark(f"{counted(missing, 'reply', 'replies')} not judged yet; the same command asks again.")
+        raise typer.Exit(1)
+
+
+def _judge(
+    workspace: Workspace, run: str, split: str | None, judge: str, model: str | None, json: bool
+) -> int:
+    """Have the judge read what is unread; returns how many replies it has not read."""
+    from audioreason.cli.evaluating import endpoint_for
+    from audioreason.runs import judge_unread, unread
+
+    if not unread(workspace, run, split):
+        remark(f"A choice was read in every answered reply of {run}; there is nothing to judge.")
+        return 0
+    with endpoint_for(workspace, judge, model) as endpoint:
+        if not endpoint.local:
+            remark(f"Questions, choices and replies go to {endpoint.root_url}.")
+        with terminal_progress(json) as progress:
+            _, missing = judge_unread(workspace, run, endpoint, split=split, progress=progress)
+    return missing
+
+
+def _print_unread(workspace: Workspace, run: str, split: str | None, json: bool) -> None:
+    from audioreason.runs import judged, load_record, unread
+
+    record = load_record(workspace, run)
+    readings = {(one.item_id, one.sample): one for one in judged(workspace, run)}
+    rows = [
+        asdict(one)
+        | {
+            "judge": reading.judge if reading else None,
+            "judged_choice": reading.choice if reading else None,
+        }
+        for one in unread(workspace, run, split)
+        for reading in (readings.get((one.item_id, one.sample)),)
+    ]
+    several = record.samples > 1
+
+    def show_rows() -> None:
+        if not rows:
+            remark(f"A choice was read in every answered reply of {run}.")
+            return
+        heads = (
+            "item",
+            *(("sample",) if several else ()),
+            "reason",
+            *(("judge",) if readings else ()),
+            "last words",
+        )
+        emit_table(
+            heads,
+            [
+                (
+                    row["item_id"],
+                    *((row["sample"],) if several else ()),
+                    row["reason"],
+                    *((_judged_letter(row),) if readings else ()),
+                    plain(row["last_words"]),
+                )
+                for row in rows
+            ],
+        )
+
+    either(json, rows, show_rows)
+
+
+def _judged_letter(row: dict[str, Any]) -> str:
+    if row["judge"] is None:
+        return ""
+    return "none" if row["judged_choice"] is None else chr(ord("A") + row["judged_choice"])
 
 
 def show(
@@ -246,6 +339,13 @@ def print_report(report: dict[str, Any]) -> None:
         ],
         right=("correct", "accuracy", "95%"),
     )
+    for side in report.get("judged", ()):
+        remark(
+            f"Judge {side['judge']}: {side['read']} of"
+            f" {counted(side['unread'], 'unread reply', 'unread replies')} read, {side['correct']} right;"
+            f" {side['none']} without an answer. Not in the accuracy above; with them strict would be"
+            f" {percent(side['accuracy_with_judge'])}."
+        )
     for heading in ("category", "subcategory"):
         groups = report["by"].get(heading, {})
         if groups:

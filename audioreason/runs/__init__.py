@@ -3,6 +3,7 @@
 record     run.json and the prediction                 writer    the only thing that writes predictions
 storage    JSONL and Parquet, merged                   snapshot  the items as they were
 derive     scores from stored answers                  report    one run's accuracy, for `score --json`
+judged     what could not be read, and what a language model reads in it
 catalog    all runs as tables: `accuracy`, `listing` (with `filtering`) and `playground` hold its questions,
            `loading`, `live` and `tables` keep it in step with the disk
 scratch    playground generations                      transfer  import and export
@@ -13,6 +14,7 @@ from audioreason.runs.accuracy import COLUMNS, Paired
 from audioreason.runs.catalog import Catalog, records
 from audioreason.runs.derive import Scored, score_prediction, score_run, scored
 from audioreason.runs.filtering import Filter
+from audioreason.runs.judged import Judged, Unread, judge_unread, judged, judged_report, judged_stamp, unread
 from audioreason.runs.listing import SORTS, Detail, Page
 from audioreason.runs.record import (
     DatasetRef,
@@ -48,6 +50,7 @@ __all__ = [
     "Filter",
     "Generation",
     "ImportOutcome",
+    "Judged",
     "Page",
     "Paired",
     "Prediction",
@@ -55,6 +58,7 @@ __all__ = [
     "RunRecord",
     "RunWriter",
     "Scored",
+    "Unread",
     "append_generation",
     "compact",
     "dataset_ref",
@@ -63,6 +67,10 @@ __all__ = [
     "export_run",
     "git_commit",
     "import_predictions",
+    "judge_unread",
+    "judged",
+    "judged_report",
+    "judged_stamp",
     "load_record",
     "new_run_id",
     "package_versions",
@@ -76,4 +84,5 @@ __all__ = [
     "score_report",
     "score_run",
     "scored",
+    "unread",
 ]

@@ -94,6 +94,16 @@ def score_report(workspace: Workspace, run_id: str, split: str | None = None) ->
     }
 
 
+def items_in_split(workspace: Workspace, run_id: str, split: str | None) -> set[str]:
+    """Ids of a run's items in a split.
+
+    Raises:
+        RunError: if the run has no such split.
+    """
+    folder = run_folder(workspace, run_id)
+    return set(_items_of(list(read_parquet(folder / "items.parquet", _COLUMNS)), split, run_id))
+
+
 def _items_of(rows: Sequence[dict[str, Any]], split: str | None, run_id: str) -> dict[str, dict[str, str]]:
     """Groups of each item in the split, by id."""
     if split not in (None, "full"):

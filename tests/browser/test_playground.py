@@ -44,7 +44,7 @@ def test_sections_appear_while_they_are_written(page: Page, lab: Lab) -> None:
     assert "ANSWER" not in trace(page)  # the rest is still to come
     expect(box).to_contain_text("ANSWER", timeout=15_000)
     finished(page)
-    expect(page.get_by_text("strict 1 · official 1 · resolved by exact text")).to_be_visible()
+    expect(page.get_by_text("strict 1 · official 1 · read by its exact text")).to_be_visible()
     expect(page.get_by_text("first token")).to_be_visible()
 
 

@@ -12,9 +12,9 @@ from typing import Literal
 
 import streamlit as st
 
-from app.widgets.trace.parts import Part, mark_changes, parts
+from app.widgets.trace.parts import Part, mark_changes, mark_read, parts
 
-__all__ = ["Part", "Section", "mark_changes", "parts", "trace"]
+__all__ = ["Part", "Section", "mark_changes", "mark_read", "parts", "trace"]
 
 _FOLDER = Path(__file__).parent
 _LONGEST = 60_000  # characters of one section that are drawn; the rest is in the stored generation

@@ -33,6 +33,7 @@ class Part(TypedDict, total=False):
     named: bool  # an event of the clip, named by the model
     changed: bool  # words that the text it is compared with does not have
     looped: bool  # said again and again
+    read: str  # the choice was read from these words; says by which rule
 
 
 def parts(text: str, seconds: float, events: Sequence[Event] = ()) -> list[Part]:
@@ -63,7 +64,19 @@ def mark_changes(pieces: Sequence[Part], reference: str) -> list[Part]:
     Times and events stay buttons and are not marked.
     """
     text = "".join(piece["text"] for piece in pieces)
-    ranges = _changed(text, reference)
+    return _marked(pieces, _changed(text, reference), {"changed": True})
+
+
+def mark_read(pieces: Sequence[Part], span: tuple[int, int] | None, rule: str) -> list[Part]:
+    """The same parts, with the characters of `span` marked as the words that the choice was read from.
+
+    `rule` says why. Times and events stay buttons and are not marked; without a span nothing is.
+    """
+    return list(pieces) if span is None else _marked(pieces, [span], {"read": rule})
+
+
+def _marked(pieces: Sequence[Part], ranges: Sequence[tuple[int, int]], mark: Part) -> list[Part]:
+    """Parts cut at the edges of `ranges`, those inside with `mark`; buttons stay whole."""
     found: list[Part] = []
     at = 0
     for piece in pieces:
@@ -73,9 +86,9 @@ def mark_changes(pieces: Sequence[Part], reference: str) -> list[Part]:
         else:
             cuts = sorted({at, end, *(edge for span in ranges for edge in span if at < edge < end)})
             for start, stop in itertools.pairwise(cuts):
-                part: Part = {"text": text[start:stop]}
+                part: Part = {**piece, "text": piece["text"][start - at : stop - at]}
                 if any(low <= start and stop <= high for low, high in ranges):
-                    part["changed"] = True
+                    part = {**part, **mark}
                 found.append(part)
         at = end
     return found

@@ -44,6 +44,11 @@ function draw(section, clip) {
 }
 
 function piece(part, clip) {
+  if (part.read) {
+    const mark = element("mark", "read", part.text);
+    mark.title = part.read;
+    return mark;
+  }
   if (part.start === undefined || !clip)
     return part.changed || part.looped
       ? element("span", part.looped ? "looped" : "changed", part.text) : document.createTextNode(part.text);
