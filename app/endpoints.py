@@ -14,7 +14,7 @@ from app.trial import Trial
 from app.widgets.line import line
 from app.widgets.player import player
 from app.widgets.trace import Section, parts, trace
-from audioreason.answers import RawResponse, parse, resolve
+from audioreason.answers import RawResponse, read
 from audioreason.errors import LabError
 from audioreason.inference.endpoint import (
     Endpoint,
@@ -202,7 +202,8 @@ def _findings(trial: Trial, was_active: bool, clip: str | None) -> None:
         colour = {True: "green", False: "red", None: "orange"}[finding.good]
         lines.append(f":{colour}[●] :gray[{finding.what}] {plain(finding.words)}")
     st.markdown("  \n".join(lines))
-    parsed = parse(RawResponse(trial.text, trial.reasoning or None))
+    reading = read(RawResponse(trial.text, trial.reasoning or None), trial.item.choices)
+    parsed = reading.parsed
     answer = [Section("Asked", [{"text": trial.item.question}], "quiet")]
     if parsed.thinking:
         answer.append(Section("Thinking", parts(parsed.thinking, 600.0), "quiet"))
@@ -210,7 +211,7 @@ def _findings(trial: Trial, was_active: bool, clip: str | None) -> None:
     for name, text in sections.items():
         answer.append(Section(name, parts(text, 600.0), "strong" if name.upper() == "ANSWER" else ""))
     if "ANSWER" in parsed.sections and trial.state == "done":
-        index = resolve(parsed.answer, trial.item.choices).index
+        index = reading.resolution.index
         right = "the right one" if index is not None and index == trial.item.gold else "not the right one"
         answer.append(Section("Choice", [{"text": "none was stated" if index is None else right}], "quiet"))
     trace(answer, key="trial_trace", clip=clip, height=260, boxed=True, streaming=trial.state == "running")

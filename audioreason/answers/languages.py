@@ -317,7 +317,7 @@ CONFIRMING = (
     r"\s{0,2}(?:(?:is|are|was|would be|must be|should be|seems|looks|appears|seems to be|appears to be"
     r"|has to be)"
     r"(?: (?:clearly|therefore|thus|definitely|also|indeed|likely|obviously|hence|then|probably|certainly"
-    r"|really|most|very likely|the only one that is))*"
+    r"|really|most|more|very likely|the only one that is))*"
     r"(?: the)?(?: (?:only|single|one|most))?"
     r" (?:correct|right|best(?! of)|true|answer|likely|accurate|plausible|appropriate|consistent|suitable"
     r"|fitting)(?: (?:answer|option|choice|one|match|fit|candidate|response|description|explanation"

@@ -51,7 +51,7 @@ _AFTER_LETTER = re.compile(
 )
 _CONNECTED = re.compile(
     r"[\s)\]\"'*_`.]{0,6}(?:,|/|&|\band\b|\bor\b|\bund\b|\boder\b|\bet\b|\bou\b|\by\b|\be\b|\bo\b|\bи\b"
-    r"|\bили\b|和|或|と|、|와|및|\+)(?:\s?(?:and|or|option|both|also))?[\s(\[\"'*_`]{0,6}\Z"
+    r"|\bили\b|和|或|と|、|와|및|\+)(?:\s?(?:and|or|option|both|also|possibly|maybe|perhaps|even))?[\s(\[\"'*_`]{0,6}\Z"
 )
 _LABEL = re.compile(
     r"\s*[(\[]?([A-Za-z])(?:[)\]][.:]?|[.:、])\s+(?=\S)|\s*[(\[]([A-Za-z])[)\]][.:]?\s*(?=\S)"
@@ -322,7 +322,11 @@ class Reader:
         last = mentions[-1]
         if last.state == "denied":
             return Match(None, "denied", last.start, last.end)
-        if len(mentions) > 1 and _CONNECTED.fullmatch(self.text[mentions[-2].end : last.start]):
+        if (
+            len(mentions) > 1
+            and mentions[-2].state == last.state
+            and _CONNECTED.fullmatch(self.text[mentions[-2].end : last.start])
+        ):
             return self._only(mentions[-2:])
         return self._only([last])
 
@@ -772,7 +776,8 @@ class Reader:
             re.fullmatch(
                 r"[\s\"'*_`)\](\[]*(?:,|/|&|\band\b|\bor\b|\bnor\b|\bas well as\b|和|或|、|と|,\s?(?:and|or"
                 r"|nor)\b|\band so (?:can|is|are)\b|\bund\b|\boder\b|\bet\b|\bou\b|\by\b"
-                r"|\be\b)?[\s\"'*_`(\[]*(?:(?:the|an?|option|options|also|so can|so is) ?)*[\"'*_`(\[]*",
+                r"|\be\b)?[\s\"'*_`(\[]*(?:(?:the|an?|option|options|also|so can|so is"
+                r"|possibly|maybe|perhaps|even) ?)*[\"'*_`(\[]*",
                 self.text[a.end : b.start],
             )
             is not None
@@ -801,7 +806,10 @@ class Reader:
                 continue
             if states[n + 1] == "denied" and self._denied_behind(mentions[n + 1]):
                 states[n] = "denied"
-            elif states[n + 1] == "hedged" and self._hedged_behind(mentions[n + 1]):
+            elif states[n + 1] == "hedged" and (
+                self._hedged_behind(mentions[n + 1])
+                or " or " in self.text[mentions[n].end : mentions[n + 1].start]
+            ):
                 states[n] = "hedged"
         for n in range(1, len(mentions)):
             between = self.text[mentions[n - 1].end : mentions[n].start]
@@ -1004,7 +1012,7 @@ class Reader:
             following = tokens[n + 1].value if n + 1 < len(tokens) else None
             if isinstance(value, Quantity) and isinstance(value.value, Fraction):
                 if not (alone or value.unit == "time") or ":" in self.text[token.start : token.end]:
-                    return None  # "at 3 seconds" counts nothing
+                    continue  # "at 3 seconds" counts nothing
                 if any(isinstance(name[0], Quantity) for name in self.choices.tokens if name):
                     return None  # units are compared
                 value = value.value
@@ -1064,13 +1072,13 @@ class Reader:
         same = [i for i, name in enumerate(names) if name == said]
         if len(same) == 1 and sum(name >= said for name in names) == 1:
             return Match(same[0], "words", start, end)
-        if len(same) > 1 or any(not isinstance(value, str) for value in said):
-            return Match(None, "ambiguous", start, end) if len(same) > 1 else None
         if len(tokens) <= 14 and not said & languages.DENIALS:
             # all words of one choice, in another order and with a few more: "The woman told a story to ..."
             over = [i for i, name in enumerate(names) if len(name) >= 2 and name <= said]
             if len(over) == 1 and len(names[over[0]]) >= 2 and len(said) - len(names[over[0]]) <= 4:
                 return Match(over[0], "words", start, end)
+        if len(same) > 1 or any(not isinstance(value, str) for value in said):
+            return Match(None, "ambiguous", start, end) if len(same) > 1 else None
         within = [i for i, name in enumerate(names) if said <= name]
         if len(within) != 1:
             return Match(None, "ambiguous", start, end) if len(within) > 1 else None

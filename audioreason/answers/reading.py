@@ -98,15 +98,25 @@ def _read(
 def _resolution(match: Match, reply: Reply) -> Resolution:
     if match.end <= match.start:
         return Resolution(match.index, match.rule, field=reply.field)
-    start, end = reply.source.place(*reply.folded.place(match.start, match.end))
+    start, end = reply.source.place(*_with_brackets(match, reply))
     return Resolution(match.index, match.rule, start, end, reply.field)
+
+
+def _with_brackets(match: Match, reply: Reply) -> tuple[int, int]:
+    """Where the words that were read stand in the source, with the brackets around a letter."""
+    start, end = reply.folded.place(match.start, match.end)
+    text = reply.source.text
+    if text[start - 1 : start] in ("(", "[", "（", "【") and start:
+        start -= 1
+        end += end < len(text) and text[end] in ")]）】"
+    return start, end
 
 
 def _marks(match: Match, reply: Reply) -> dict[str, tuple[int, int]]:
     """Where the words that were read stand in each section that has them, and in the visible text."""
     if match.end <= match.start:
         return {}
-    start, end = reply.folded.place(match.start, match.end)
+    start, end = _with_brackets(match, reply)
     found = {
         name: (start - first, end - first)
         for name, (first, last) in reply.sections.items()

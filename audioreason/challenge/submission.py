@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import orjson
 
-from audioreason.answers import Parsed, RawResponse, official_match, parse, resolve
+from audioreason.answers import Parsed, RawResponse, official_match, read, resolve
 from audioreason.errors import RunError
 from audioreason.items import Dataset, Item
 from audioreason.runs.record import load_record, run_folder
@@ -263,8 +263,9 @@ def handed_in(workspace: Workspace, run_id: str, sample: int = 0) -> Iterator[tu
         if prediction.sample != sample or prediction.error is not None:
             continue
         raw = RawResponse(prediction.content, prediction.reasoning, prediction.finish_reason)
-        parsed, item = parse(raw, sections), items[prediction.item_id]
-        index = resolve(parsed.answer, item.choices).index
+        item = items[prediction.item_id]
+        reading = read(raw, item.choices, sections)
+        parsed, index = reading.parsed, reading.resolution.index
         answer = parsed.answer if index is None else item.choices[index].strip()
         yield item, _reasoning(parsed, item), answer
 
