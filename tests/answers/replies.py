@@ -3,8 +3,6 @@
 Written before the reader was run on them. `test_replies.py` reads each.
 """
 
-# ruff: noqa: E501 - replies stand as they were written
-
 from __future__ import annotations
 
 DOGS = ["one dog", "two dogs", "three dogs", "four dogs"]
@@ -334,7 +332,7 @@ REPLIES: dict[str, list[Reply]] = {
             1,
         ),
         (MOOD, "[ ] A. Anger\n[x] B. Sadness\n[ ] C. Joy\n[ ] D. Fear", 1),
-        (MOOD, "A. Anger 0.1\nB. Sadness 0.7\nC. Joy 0.1\nD. Fear 0.1", None),
+        (MOOD, "A. Anger 0.1\nB. Sadness 0.7\nC. Joy 0.1\nD. Fear 0.1", 1),
     ],
     "hedges": [
         (MOOD, "Either anger or fear.", None),
@@ -764,7 +762,7 @@ REPLIES: dict[str, list[Reply]] = {
         (["100", "1000"], "one thousand", 1),
         (["First", "Second", "Third"], "2nd", 1),
         (["1980s", "1990s"], "the 1990s", 1),
-        (["12", "20"], "a dozen", None),
+        (["12", "20"], "a dozen", 0),
         (["Three", "Four"], "3.", 0),
         (["Three", "Four"], "There are three, maybe four.", None),
         (["44.1 kHz", "48 kHz"], "44100 Hz", 0),
@@ -791,5 +789,64 @@ REPLIES: dict[str, list[Reply]] = {
         (MOOD, "   ", None),
         (MOOD, "...", None),
         (MOOD, "<think></think>", None),
+    ],
+    "replies of a third set": [
+        (["Violin", "Flute", "Trumpet", "Piano"], "The answer is D. Flute and violin are not present.", 3),
+        (["Kitchen", "Train station", "Office", "Beach"], '{"A": 0.1, "B": 0.7, "C": 0.1, "D": 0.1}', 1),
+        (["Piano", "Drums", "Bass", "All of the above"], "Piano, drums and bass are all present.", 3),
+        (["Piano", "Drums", "Bass", "All of the above"], "Piano and drums only.", None),
+        (["Wind and rain", "Wind", "Rain"], "Rain and wind", 0),
+        (["Morning", "Early morning", "Evening"], "early in the morning", 1),
+        (["Crème brûlée", "Tarte"], "Creme brulee", 0),
+        (["Kitchen", "Train station", "Office", "Beach"], "the correct choice is c", 2),
+        (["U.S.", "U.K."], "Answer: UK", 1),
+        (["Speech", "Music", "Both speech and music"], "There is speech over background music.", 2),
+        (["Rising", "Falling", "Rising then falling"], "It rises and then falls.", 2),
+        (["Rain", "Wind", "Waves", "Fire"], "A: 10%\nB: 15%\nC: 70%\nD: 5%\n\nFinal: C", 2),
+        (["Rain", "Wind", "Waves", "Fire"], "Rain 20%, Wind 80%", 1),
+        (
+            ["Kitchen", "Train station", "Office", "Beach"],
+            "Is it a kitchen? No. Is it an office? No. A beach? No. A train station? Yes.",
+            1,
+        ),
+        (["Agrees", "Disagrees"], "He does not agree.", 1),
+        (["Yes, he did", "No, he did not"], "He did not.", 1),
+        (["Rain", "Wind", "Waves", "Fire"], "I pick number three.", 2),
+        (["Kitchen", "Train station", "Office", "Beach"], "Option two.", 1),
+        (["高铁", "飞机", "轮船"], "可能是高铁，也可能是飞机。", None),
+        (["She is cooking", "She is driving", "She is sleeping"], "The woman drives.", 1),
+        (
+            ["The dog barks at the postman", "The postman shouts at the dog"],
+            "A dog is barking at the postman.",
+            0,
+        ),
+        (["Excitement", "Boredom", "Calm"], "The speaker sounds bored.", 1),
+        (["Children are playing", "Children are singing"], "You can hear children sing.", 1),
+        (
+            ["Happy", "Neutral", "Angry", "Surprised"],
+            "I apologize, I cannot determine it with certainty. My best guess would be Angry.",
+            2,
+        ),
+        (["Rain", "Wind", "Waves", "Fire"], "I said rain earlier, but it is fire.", 3),
+        (["500 g", "1 kg"], "1000 grams", 1),
+        (["To sell his old car", "To buy a new house"], "ANSWER: To buy a n", 1),
+        (["A tall building collapses", "A car crashes into a wall"], "A car crashes into", 1),
+        (["Happy", "Neutral", "Angry", "Surprised"], "Happy; Surprised", None),
+        (["Violin", "Flute", "Trumpet", "Piano"], "The violin as well as the piano.", None),
+        (["The boy helps the girl", "The girl helps the boy"], "It is the girl that helps the boy.", 1),
+        (["Tom calls Eva", "Eva calls Tom"], "Eva is the one who calls Tom.", 1),
+        (["12", "14", "16", "18"], "The answer is 15.", None),
+        (
+            ["Excited", "Bored", "Nervous", "Relaxed"],
+            "He yawns twice and speaks in a monotone. That points to B.",
+            1,
+        ),
+        (["12", "14", "16", "18"], "12, or rather 14.", 1),
+        (["With vocals", "Without vocals"], "The track has no vocals.", 1),
+        (["開心", "難過", "生氣"], "说话人很生气。", 2),
+        (["The man is late", "The man is ill", "The man is lost"], "He has lost his way.", None),
+        (["Playing chess", "Playing cards"], "They play cards.", 1),
+        (["Axe", "Saw", "Hammer"], "A family is talking.", None),
+        (["Axe", "Saw", "Hammer"], "A slowly fading noise can be heard.", None),
     ],
 }
