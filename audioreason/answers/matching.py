@@ -1258,6 +1258,8 @@ class Reader:
             return scored
         if len(sentences) == 1 and len(lines) == 1:
             return self._corrected(self._claim(*lines[0], firm=True), start, end)
+        if (verbatim := self._verbatim(start, end)) is not None:
+            return verbatim
         if (ticked := self._ticked(lines)) is not None:
             return ticked
         if (bare := self._bare(lines)) is not None:
@@ -1274,6 +1276,17 @@ class Reader:
         if bold is not None:
             return bold
         return self._agreed(start, end, sentences)
+
+    def _verbatim(self, start: int, end: int) -> Match | None:
+        """The one long choice that ends the text word for word, with nothing but fillers before it."""
+        text = self.text[start:end].rstrip(_EDGES_BEHIND)
+        found = [i for i, name in enumerate(self.choices.names) if len(name) > 24 and text.endswith(name)]
+        if len(found) != 1:
+            return None
+        first = start + len(text) - len(self.choices.names[found[0]])
+        if _fill(self.text[start:first]) not in ("", "so", "thus", "therefore", "hence"):
+            return None
+        return Match(found[0], "normalised", first, start + len(text))
 
     def _long_prose(self, start: int, end: int) -> Match:
         half = LONGEST // 2

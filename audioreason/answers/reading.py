@@ -78,7 +78,7 @@ def _read(
         if whole is not None and whole.index is not None:
             return whole, None
     doubt = NOTHING
-    for statement in reversed(statements):
+    for statement in reversed(_outer(reader, statements)):
         if statement.kind == "confirming":
             match = reader.confirmed(statement.start, statement.end)
         else:
@@ -100,6 +100,18 @@ def _resolution(match: Match, reply: Reply) -> Resolution:
         return Resolution(match.index, match.rule, field=reply.field)
     start, end = reply.source.place(*_with_brackets(match, reply))
     return Resolution(match.index, match.rule, start, end, reply.field)
+
+
+def _outer(reader: Reader, statements: Sequence[Statement]) -> Sequence[Statement]:
+    """Without those inside one that is a choice word for word: the words of a choice announce nothing."""
+    if len(statements) < 2:
+        return statements
+    whole = [
+        (one.start, one.end)
+        for one in statements
+        if one.strong and (match := reader.whole(one.start, one.end)) is not None and match.index is not None
+    ]
+    return [one for one in statements if not any(start < one.start < end for start, end in whole)]
 
 
 def _with_brackets(match: Match, reply: Reply) -> tuple[int, int]:

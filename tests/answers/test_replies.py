@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import random
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from audioreason.answers import RawResponse, read
+from audioreason.answers import RawResponse, read, resolve
 from tests.answers.replies import REPLIES
 
 CASES = Path(__file__).resolve().parents[3] / "shared" / "cases" / "answers.jsonl"
@@ -42,3 +46,91 @@ def test_collected_replies() -> None:
         ] += 1
     assert tally["right"] >= 0.98 * len(rows)
     assert tally["wrong"] + tally["guessed"] <= 1
+
+
+PIECES = (
+    *(
+        "ANSWER:",
+        "<answer>",
+        "</answer>",
+        "<think>",
+        "</think>",
+        "\\boxed{",
+        "}",
+        '{"answer": "',
+        '"',
+        "the answer is",
+    ),
+    *(
+        "I choose",
+        "is correct",
+        "not",
+        "but",
+        "or",
+        "wait,",
+        "so",
+        "both",
+        "none of the above",
+        "bark",
+        "meow",
+        "3",
+        "21",
+    ),
+    *(
+        "-3 dB",
+        "twenty",
+        "one",
+        "选",
+        "答案是",
+        "\n",
+        ".",
+        ",",
+        "**",
+        "✅",
+        "❌",
+        "the second option",
+        "C sharp",
+        "10 to 20 s",
+    ),
+)
+texts = st.lists(st.sampled_from(PIECES), max_size=14).map(" ".join) | st.text(max_size=200)
+choice_lists = st.lists(
+    st.lists(st.sampled_from(PIECES), min_size=1, max_size=3).map(" ".join)
+    | st.text(min_size=1, max_size=12),
+    min_size=1,
+    max_size=6,
+    unique=True,
+)
+
+
+@given(texts, texts | st.none(), choice_lists)
+def test_any_reply_is_read_as_a_choice_or_none_and_its_words_are_in_it(
+    said: str, thinking: str | None, choices: list[str]
+) -> None:
+    reading = read(RawResponse(said, thinking, "stop"), choices)
+    found = reading.resolution
+    assert found.index is None or 0 <= found.index < len(choices)
+    if found.start is not None and found.end is not None:
+        whole = said if found.field == "content" else thinking or ""
+        assert 0 <= found.start <= found.end <= len(whole)
+    for name, (start, end) in reading.parsed.read.items():
+        shown = reading.parsed.sections[name] if name else reading.parsed.visible
+        assert 0 <= start <= end <= len(shown) + 1
+
+
+@given(texts, choice_lists, st.randoms(use_true_random=False))
+def test_permuting_the_choices_permutes_what_is_read(
+    said: str, choices: list[str], shuffle: random.Random
+) -> None:
+    order = list(range(len(choices)))
+    shuffle.shuffle(order)
+    before, after = resolve(said, choices), resolve(said, [choices[i] for i in order])
+    by_place = ("letter", "ordinal", "conflict")  # these name a place
+    if any(found.rule in by_place for found in (before, after)):
+        return
+    assert (None if after.index is None else order[after.index]) == before.index
+
+
+def test_the_reader_is_never_told_the_right_answer() -> None:
+    for function in (read, resolve):
+        assert not {"gold", "answer"} & set(inspect.signature(function).parameters)
