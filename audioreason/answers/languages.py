@@ -24,6 +24,7 @@ SAME_WORDS = {
     "per-cent": "%",
     "ok": "okay",
     "fewer": "less",
+    "without": "no",
 }
 
 _ENGLISH = (
@@ -121,7 +122,12 @@ _OTHER_NUMBERS = {
 def _numbers() -> dict[str, Hashable]:
     found: dict[str, Hashable] = {word: Fraction(i) for i, word in enumerate(_ENGLISH.split())}
     found |= {word: Fraction(30 + 10 * i) for i, word in enumerate(_TENS.split())}
-    found |= {"hundred": Fraction(100), "thousand": Fraction(1000), "million": Fraction(1_000_000)}
+    found |= {
+        "dozen": Fraction(12),
+        "hundred": Fraction(100),
+        "thousand": Fraction(1000),
+        "million": Fraction(1_000_000),
+    }
     for table in _OTHER_NUMBERS.values():
         for value, words in table.items():
             found |= {word: Fraction(value) for word in _set(words)}
@@ -138,7 +144,7 @@ BEFORE_PRONOUN_ONE = _set(
     "this that which first second third last other another each every no any some right correct best same "
     "next latter former only wrong final"
 )
-AFTER_PRONOUN_ONE = _set("of can could might may must should would hears")
+AFTER_PRONOUN_ONE = _set("who that of can could might may must should would hears")
 AFTER_ONCE = _set("the he she it they you we i this that again more upon all")
 HANGUL_NUMBERS = {
     "한": 1, "두": 2, "세": 3, "네": 4, "다섯": 5, "여섯": 6, "일곱": 7, "여덟": 8, "아홉": 9, "열": 10,
@@ -177,6 +183,10 @@ def _units() -> dict[str, tuple[str, Fraction]]:
         ("°c", Fraction(1)): "°c",
         ("year", Fraction(1)): "year years",
         ("semitone", Fraction(1)): "semitone semitones",
+        ("g", Fraction(1)): "g gram grams 克",
+        ("g", Fraction(1000)): "kg kilogram kilograms 公斤",
+        ("m", Fraction(1)): "meter meters metre metres 米",
+        ("m", Fraction(1000)): "km kilometer kilometers kilometre kilometres 公里",
     }
     found: dict[str, tuple[str, Fraction]] = {}
     for unit, words in table.items():
@@ -200,7 +210,8 @@ KEYS = _set(
 
 # nouns that head an answer: "ANSWER:", "Antwort:", "答案："
 ANSWER_NOUNS: dict[str, str] = {
-    "english": "answer|response|conclusion|verdict|prediction|selection|solution|decision|judge?ment",
+    "english": "answer|response|conclusion|verdict|prediction|selection|solution|decision|judge?ment"
+    "|best guess|guess|final(?=\\s?[:*])",
     "german": "antwort|lösung|ergebnis",
     "french": "réponse|conclusion|solution",
     "spanish": "respuesta|conclusión|solución",
@@ -396,6 +407,7 @@ HEDGING_PHRASES = (
     "could have been",
     "would be if",
     "one might",
+    "i said",
 )
 HEDGES_BEHIND = r"(?:is|are|seems?|was|were|sounds?)?\s*(?:also |initially |equally |remotely |somewhat )*(?:possible|plausible|conceivable|tempting|considered|a possibility|an option|my first)|\?"
 CONTRASTS = _set(

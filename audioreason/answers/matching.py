@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -43,15 +44,17 @@ _NOT_AN_OPTION = re.compile(
 # words that may follow a letter that is an option
 _AFTER_LETTER = re.compile(
     r"\s*(?:\Z|[^\w\s]|\n|[\u3040-\u9fff\uac00-\ud7af]|(?:because|as|since|is|was|and|or|for|due|given"
-    r"|based|here|with|which|instead|but|over|rather|not|fits|matches|seems"
-    r"|would|must|should|can|could|has|might|may|makes|sounds|looks|best|being|from|in|at|after|to|where"
+    r"|based|here|with|which|instead|but|over|rather than|not|fits|matches|seems"
+    r"|would|must|should|can be (?:excluded|ruled|eliminated|discarded)|cannot|could|has|might|may|makes"
+    r"|sounds|looks|best (?:fits|matches|describes)|being|from|in|at|after|to|where"
     r"|when|while|if|so|then|corresponds|describes|"
-    r"therefore|weil|da|denn|parce|car|porque|pois|perché|потому|так|und|oder|et|ou|y|o|e|и|или|ist|est|es"
-    r"|é|è|confidently|correctly|\w+ly|vs|versus)\b)"
+    r"therefore|weil|da|denn|parce|porque|pois|perché|потому|так|und|oder|et|ou|y|o|e|и|или|ist|est|es"
+    r"|é|è|(?:confident|correct|clear|definite|probab|obvious|certain|perfect|exact|most|sure|on)ly|vs|versus)\b)"
 )
 _CONNECTED = re.compile(
     r"[\s)\]\"'*_`.]{0,6}(?:,|/|&|\band\b|\bor\b|\bund\b|\boder\b|\bet\b|\bou\b|\by\b|\be\b|\bo\b|\bи\b"
-    r"|\bили\b|和|或|と|、|와|및|\+)(?:\s?(?:and|or|option|both|also|possibly|maybe|perhaps|even))?[\s(\[\"'*_`]{0,6}\Z"
+    r"|\bили\b|\bas well as\b|\balong with\b|\bplus\b|;|和|或|と|、|와|및|\+)"
+    r"(?:\s?(?:and|or|option|both|also|possibly|maybe|perhaps|even|the|an?)\b)*[\s(\[\"'*_`]{0,6}\Z"
 )
 _LABEL = re.compile(
     r"\s*[(\[]?([A-Za-z])(?:[)\]][.:]?|[.:、])\s+(?=\S)|\s*[(\[]([A-Za-z])[)\]][.:]?\s*(?=\S)"
@@ -68,6 +71,9 @@ _CLAUSE_ENDS = re.compile(
 _DENIED_BEHIND = re.compile(r"[\s\"'*_`)\]]{0,6}(?:[(,](?!\s*(?:no|not)\b)\s?)?" + languages.DENIED_BEHIND)
 _COUNTERFACTUAL = re.compile(r"[\s\"'*_`)\]]{0,4}(?:\(?[a-z]\)?\s)?" + f"(?:{languages.COUNTERFACTUAL})")
 _HEDGED_BEHIND = re.compile(r"[\s\"'*_`)\]]{0,4}" + f"(?:{languages.HEDGES_BEHIND})")
+_ANSWERED = re.compile(
+    r"[^.!?;\n]{0,24}\?[\s\"'*_(-]{0,6}(?:(?P<yes>yes|yeah|indeed|是的)|no|nope|not|unlikely|不是)\b"
+)
 _CORRECTION = re.compile(languages.CORRECTIONS)
 _CONCLUSION = re.compile(languages.CONCLUSIONS)
 _CLAUSE_BREAK = re.compile(r"[.;!?\n]|,(?=\s)|\s-\s|[,:](?=[\u3040-\u9fff\uac00-\ud7af])|:\s")
@@ -80,6 +86,7 @@ _REASON = re.compile(
     r"|which|where|while|whereas|although|though|considering|supported|denn|weil|parce|car|porque|pois"
     r"|perché|потому|without|who|that|like)\b|因为|由于|から|ので"
 )
+_ALSO = re.compile(r"\bor (?:it|maybe|perhaps|possibly)\b|\b(?:it )?could also be\b|也可能|或者|也有可能")
 _SPECIAL = {kind: re.compile(pattern) for kind, pattern in languages.SPECIAL.items()}
 _DECLINED = re.compile(languages.DECLINING)
 _YES, _NO = (
@@ -363,7 +370,12 @@ class Reader:
                 return Match(same[0], "normalised", start, end)
         values = tuple(token.value for token in tokenize(self.text, self.choices.dialect, start, end))
         if values:
-            same = [i for i, name in enumerate(self.choices.tokens) if values in _variants(name)]
+            same = [
+                i
+                for i, name in enumerate(self.choices.tokens)
+                if values in _variants(name) or (name[0:1] in (("yes",), ("no",)) and values == name[1:])
+            ]
+            same = same or self._same_letters(body)
             if same:
                 return (
                     Match(same[0], "normalised", start, end)
@@ -384,6 +396,13 @@ class Reader:
             index = self.choices.position(letter[1])
             return Match(index, "letter" if index is not None else "none", start, end)
         return None
+
+    def _same_letters(self, body: str) -> list[int]:
+        """The one choice of the same letters without accents and stops: "UK" for "U.K.", "si" for "Sí"."""
+        if self.choices.dialect.music or not (letters := _letters_of(body)):
+            return []
+        same = [i for i, name in enumerate(self.choices.names) if _letters_of(name) == letters]
+        return same if len(same) == 1 else []
 
     def _lettered(self, start: int, end: int) -> Match | None:
         """A part that is a letter with its text (or against it), and nothing else."""
@@ -409,6 +428,8 @@ class Reader:
 
     def _named_together(self, match: Match, mentions: Sequence[Mention], start: int, end: int) -> Match:
         """ "A and B" where a choice says "both": that one."""
+        if match.rule == "contained" or match.rule == "ambiguous":
+            match = self._combined(match, mentions, start, end)
         if match.rule != "ambiguous":
             return match
         said = {
@@ -425,6 +446,14 @@ class Reader:
                     and not re.search(r"\bor\b", self.text[start:end])
                 ):
                     return Match(index, "special", start, end)
+            if (
+                kind == "all"
+                and len(said) == len(self.choices.raw) - 1
+                and index not in said
+                and not re.search(r"\b(?:or|options?|choices?)\b|\?", self.text[start:end])
+                and re.search(r"\b(?:are|is|hear|contains?|includes?|plays?|present)\b", self.text[start:end])
+            ):
+                return Match(index, "special", start, end)
             if kind == "neither" and not others and said == {index}:
                 return Match(index, "contained", start, end)
         return match
@@ -446,8 +475,9 @@ class Reader:
             self._ordinal,
             self._number,
             self._cut,
-            self._words,
             self._spread,
+            self._words,
+            self._told,
             self._stems,
             self._fuzzy,
         ):
@@ -460,7 +490,9 @@ class Reader:
 
     def mentions(self, start: int, end: int, *, firm: bool) -> list[Mention]:
         """Choices named in [start, end), in order, each with its state."""
-        texts = [replace(one, state=self._state(one, start, end)) for one in self._texts(start, end)]
+        texts = self._carried(
+            [replace(one, state=self._state(one, start, end)) for one in self._texts(start, end)]
+        )
         letters = [
             replace(one, state=self._state(one, start, end)) for one in self._letters(start, end, firm=firm)
         ]
@@ -714,6 +746,8 @@ class Reader:
                 recent = recent[n + 1 :]
                 break
         name = text[mention.start : mention.end]
+        if answered := _ANSWERED.match(text, mention.end, end):
+            return "claimed" if answered["yes"] else "denied"
         if self._denied_before(recent, clause, name):
             return "denied"
         after = text[mention.end : mention.end + 70]
@@ -886,7 +920,11 @@ class Reader:
             return False
         if not isinstance(self.choices.tokens[mention.index][0], Number):
             return False
-        left = max((m.end() for m in _HARD_BREAK.finditer(self.text, 0, mention.start)), default=0)
+        left = max(
+            m.end()
+            for pattern in (_START, _HARD_BREAK, _CORRECTION)
+            for m in pattern.finditer(self.text, 0, mention.start)
+        )
         stop = _HARD_BREAK.search(self.text, mention.end)
         right = stop.start() if stop else len(self.text)
         if colon := re.search(r":\s|\(", self.text[mention.end : right]):
@@ -916,7 +954,7 @@ class Reader:
         """Only what stands before the reasons, which mention other choices."""
         for n in range(1, len(claims)):
             between = self.text[claims[n - 1].end : claims[n].start]
-            if _REASON.search(between) and not _CONNECTED.fullmatch(between):
+            if _REASON.search(between) and not (_CONNECTED.fullmatch(between) or _ALSO.search(between)):
                 tail = self.text[claims[n - 1].end : claims[n].start]
                 if _CONCLUSION.search(tail):
                     continue
@@ -941,13 +979,13 @@ class Reader:
     def _opposite(self, start: int, end: int) -> Match | None:
         """ "not correct" is "incorrect", where that is a choice."""
         words = [str(token.value) for token in tokenize(self.text, self.choices.dialect, start, end)]
-        negated = {words[n + 1] for n, word in enumerate(words[:-1]) if word == "not"}
+        negated = {_stem(words[n + 1]) for n, word in enumerate(words[:-1]) if word == "not"}
         found = [
             i
             for i, name in enumerate(self.choices.tokens)
             if len(name) == 1
             and isinstance(name[0], str)
-            and any(name[0].removesuffix(word) in _OPPOSITES for word in negated if name[0].endswith(word))
+            and any(_stem(name[0]) in {prefix + word for prefix in _OPPOSITES} for word in negated)
         ]
         return Match(found[0], "opposite", start, end) if len(found) == 1 else None
 
@@ -983,7 +1021,8 @@ class Reader:
                 continue
             number = size if word in ("last", "final") else languages.ORDINALS.get(word or "", 0)
             if match["number"]:
-                number = 0 if numeric or has_ordinals else int(match["number"])
+                said = languages.NUMBER_WORDS.get(match["number"], match["number"])
+                number = 0 if numeric or has_ordinals else int(str(said))
             if match["digits"]:
                 number = int(match["digits"])
             if match["script"]:
@@ -1047,7 +1086,7 @@ class Reader:
                 if name.startswith(said) and not name[len(said) :][:1].isdigit()
             ]
             last = values[-1]
-            begun = [i for i in begun if isinstance(last, str) and len(last) > 1]
+            begun = [i for i in begun if isinstance(last, str) and (len(last) > 1 or len(values) > 1)]
         if len(begun) > 1:
             return Match(None, "ambiguous", start, end)
         if not begun:
@@ -1072,11 +1111,6 @@ class Reader:
         same = [i for i, name in enumerate(names) if name == said]
         if len(same) == 1 and sum(name >= said for name in names) == 1:
             return Match(same[0], "words", start, end)
-        if len(tokens) <= 14 and not said & languages.DENIALS:
-            # all words of one choice, in another order and with a few more: "The woman told a story to ..."
-            over = [i for i, name in enumerate(names) if len(name) >= 2 and name <= said]
-            if len(over) == 1 and len(names[over[0]]) >= 2 and len(said) - len(names[over[0]]) <= 4:
-                return Match(over[0], "words", start, end)
         if len(same) > 1 or any(not isinstance(value, str) for value in said):
             return Match(None, "ambiguous", start, end) if len(same) > 1 else None
         within = [i for i, name in enumerate(names) if said <= name]
@@ -1111,6 +1145,40 @@ class Reader:
                 ):
                     return Match(index, "spread", a, b)
         return None
+
+    def _told(self, start: int, end: int) -> Match | None:
+        """The choice whose telling words are all said, in any form and order: "She drives" for "is driving".
+
+        What all choices share tells nothing. Of choices that lie within one another the largest counts.
+        """
+        said = _stemmed(token.value for token in tokenize(self.text, self.choices.dialect, start, end))
+        if not said or len(said) > 14 or said & _UNTOLD or not all(map(_is_word, said)):
+            return None
+        names = [_stemmed(name) for name in self.choices.tokens]
+        shared = frozenset.intersection(*names) if len(names) > 1 else frozenset()
+        if shared - said - languages.PRONOUNS:
+            return None
+        told = [(name, i) for i, name in enumerate(n - shared for n in names) if name <= said]
+        told = [(name, i) for name, i in told if _whole_enough(name)]
+        largest = [i for name, i in told if not any(name < other for other, _ in told)]
+        return Match(largest[0], "words", start, end) if len(largest) == 1 else None
+
+    def _combined(self, match: Match, mentions: Sequence[Mention], start: int, end: int) -> Match:
+        """ "Early in the morning" is "Early morning" where that is a choice beside "Morning"."""
+        sentences = self._sentences(start, end)
+        if match.index is not None:
+            sentences = [one for one in sentences if one[0] <= match.start < one[1]]
+        told = self._told(*sentences[0]) if len(sentences) == 1 else None
+        named = {mention.index for mention in mentions if mention.state == "claimed"} - {None}
+        if told is None or told.index is None or told.index in named:
+            return match
+        whole = _stemmed(self.choices.tokens[told.index])
+        if not all(_stemmed(self.choices.tokens[i]) < whole for i in named if i is not None):
+            return match
+        joins = re.compile(r"\b(?:and|then|but|with)\b|[,;&]")
+        if joins.search(self.text, *sentences[0]) and not joins.search(self.choices.names[told.index]):
+            return match
+        return told
 
     def _stems(self, start: int, end: int) -> Match | None:
         """Words of the same stem: "sad" for "sadness", "angrily" for "anger"."""
@@ -1186,6 +1254,8 @@ class Reader:
         sentences = self._sentences(start, end)
         if refused:
             return self._bare(lines) or Match(None, "declined", *lines[0])
+        if (scored := self._scored(start, end)) is not None:
+            return scored
         if len(sentences) == 1 and len(lines) == 1:
             return self._corrected(self._claim(*lines[0], firm=True), start, end)
         if (verbatim := self._verbatim(start, end)) is not None:
@@ -1287,7 +1357,7 @@ class Reader:
             if cue is None and not (n and _CORRECTION.match(self.text, start)):
                 continue
             match = self._claim(start, end, firm=False)
-            if match.index is None and cue is not None and match.rule == "ambiguous":
+            if match.index is None and cue is not None and match.rule in ("ambiguous", "none"):
                 match = self._claim(cue.end(), end, firm=True)
             if match.index is not None or match.rule in ("conflict", "ambiguous"):
                 return match
@@ -1317,6 +1387,22 @@ class Reader:
             ((index, place),) = right.items()
             return Match(index, "ticked", *place)
         return None
+
+    def _scored(self, start: int, end: int) -> Match | None:
+        """A score or a probability for each option: the highest one."""
+        if not _SCORE.search(self.text, start, end):
+            return None
+        scores: dict[int, tuple[float, Mention]] = {}
+        for one in self._paired(self._texts(start, end), self._letters(start, end, firm=True)):
+            score = _SCORE.match(self.text, one.end, end)
+            if score and one.index is not None:
+                scores.setdefault(one.index, (float(score["value"]), one))
+        if len(scores) < 2:
+            return None
+        best, mention = max(scores.values(), key=lambda one: one[0])
+        if best <= sum(score for score, _ in scores.values()) / 2:  # nothing is claimed
+            return Match(None, "ambiguous", start, end)
+        return Match(mention.index, "scored", mention.start, mention.end)
 
     def _marked(self, start: int, end: int, pattern: re.Pattern[str]) -> Match | None:
         """The one choice that is set in bold (or quoted)."""
@@ -1355,6 +1441,7 @@ _NUMBERED = re.compile(r"\b(?:option|choice)\s?#?\s?\Z")
 _OPPOSITES = ("in", "un", "im", "il", "ir", "dis", "non")
 _ABBREVIATED = re.compile(r"(?<![^\W_])[a-z]\Z")
 _LONG = re.compile(r".{400}", re.DOTALL)
+_START = re.compile(r"\A")
 _STRONG_CORRECTION = re.compile(
     r"\bwait\b|\bactually\b|\bcorrection\b|\bscratch that\b|\bi meant\b|\bsorry\b|\bor rather\b|\bon "
     r"(?:second thought|reflection)\b|\.\.\.\s?no\b|\bno,\s(?=\(?[a-z]\)?[.\s]*\Z)|更正|不对|等等"
@@ -1367,13 +1454,17 @@ _ORDINAL = re.compile(
     rf"|\b(?P<ordinal3>{'|'.join(languages.ORDINALS)}|last) of (?:the|these|those)? ?(?:two|three|four|five"
     rf"|six|options|choices|answers|list|above)\b"
     r"|\b(?:option|choice|answer|number|no\.|nr\.?|#|nummer|opción|вариант)\s?(?:number |no\.? "
-    r"|#)?(?P<number>[1-9])\b(?![.:/]\d)"
+    r"|#)?(?P<number>[1-9]|one|two|three|four|five|six)\b(?![.:/]\d)"
     r"|\b(?P<digits>[1-9])(?:st|nd|rd|th) (?:option|choice|one|answer)\b"
     r"|第\s?(?P<script>[一二三四五1-5])\s?(?:个|项|番目|つ目)?\s?(?:选项|选択肢|答案|$|是|です|번)"
 )
 _TICK = re.compile(r"[✗✘❌✖×❎✓✔✅☑]|\[[ x]\]")
 _LETTER_BESIDE = re.compile(
     r"[^\w]{0,8}(?:\w+\s)?[^\w]{0,4}[a-z](?![^\W_])|[^\n]*[(\[][*\"' ]?[a-z][*\"' ]?[)\]]"
+)
+_SCORE = re.compile(
+    r"[\s\"'*_`)\]|:=~(-]{1,10}(?:(?:confidence|probability|score|likelihood):? ?)?"
+    r"(?:(?P<value>\d{1,3}(?:\.\d+)?(?=\s?%|\s?/\s?\d)|[01]?\.\d+))(?![\w:])"
 )
 _GOOD = re.compile(
     r"✓|✔|✅|☑|\[x\]|\b(?:correct|yes|true|best fit|best match|matches|right|fits(?: well)?|consistent"
@@ -1409,19 +1500,41 @@ def _content(values: Iterable[Hashable]) -> frozenset[Hashable]:
     return frozenset(value for value in values if value not in languages.SMALL_WORDS)
 
 
+def _stemmed(values: Iterable[Hashable]) -> frozenset[Hashable]:
+    return frozenset(
+        _stem(value) if isinstance(value, str) else value for value in _content(values) if value != "both"
+    )
+
+
+def _is_word(value: Hashable) -> bool:
+    """Not a character of a script without spaces, whose order matters."""
+    return not isinstance(value, str) or value.isascii() or len(value) > 1
+
+
+_UNTOLD = languages.DENIALS | languages.HEDGES | {"or", "oder", "ou"}
+
+
+def _letters_of(text: str) -> str:
+    """The letters of a text of letters alone, without accents; "" if there is more in it, or hardly any."""
+    plain = re.sub(r"[\u0300-\u036f.\s'-]", "", unicodedata.normalize("NFD", text))
+    return plain if len(plain) > 1 and plain.isalpha() else ""
+
+
 def _whole_enough(said: frozenset[Hashable]) -> bool:
     return any(isinstance(value, str) and len(value) > 2 for value in said)
 
 
 def _subsequence(tokens: Sequence[Token], name: Sequence[Hashable]) -> tuple[int, int] | None:
     """Where the words of `name` stand in order with at most three small words between two of them."""
+    said = [_stem(token.value) if isinstance(token.value, str) else token.value for token in tokens]
+    name = [_stem(value) if isinstance(value, str) else value for value in name]
     for first, token in enumerate(tokens):
-        if token.value != name[0]:
+        if said[first] != name[0]:
             continue
         position = first
         for value in name[1:]:
             ahead = position + 1
-            while ahead < len(tokens) and tokens[ahead].value != value:
+            while ahead < len(tokens) and said[ahead] != value:
                 if ahead - position > 3 or tokens[ahead].value not in languages.BETWEEN:
                     ahead = len(tokens)
                     break
@@ -1443,6 +1556,11 @@ _ENDINGS = (
     "ing",
     "ily",
     "edly",
+    "edom",
+    "ement",
+    "ment",
+    "ation",
+    "ated",
     "ly",
     "ies",
     "ied",
@@ -1464,6 +1582,8 @@ def _stem(word: str) -> str:
             and not (ending == "s" and word.endswith("ss"))
         ):
             stem = word[: -len(ending)]
+            if len(stem) > 3 and stem[-1] in "ey":
+                return stem[:-1]  # "playing" as "play"
             return stem[:-1] if len(stem) > 3 and stem[-1] == stem[-2] else stem
     return word
 

@@ -7,7 +7,7 @@ order of the text; the last one that says something wins, which is for `reading`
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from audioreason.answers import languages
@@ -124,16 +124,17 @@ _SCRIPT = re.compile(
 _HAS_SCRIPT = re.compile(r"[\u3040-\u9fff\uac00-\ud7af]")
 _WORD = re.compile(r"[^\W\d_]+")
 _ASCII_WORD = re.compile(r"[a-z]+")
-_FIRST_WORDS = {
-    **dict.fromkeys((word.split()[0] for word in _CONFIRMING_WORDS), "confirming"),
-    **dict.fromkeys((word.split()[0] for word in _CHOOSING_WORDS), "choosing"),
-    **dict.fromkeys((word.rstrip("?").split()[0] for word in _OPTION.split("|")), "option"),
-    **dict.fromkeys((re.sub(r"[?(\\].*", "", word).split()[0] for word in _NOUN.split("|")), "noun"),
-    "options": "option",
-    "judgment": "noun",
-    "judgement": "noun",
-    "choices": "option",
-}
+
+
+def _first_words(patterns: Iterable[str]) -> frozenset[str]:
+    """The words that patterns may begin with, in both forms where a letter may be missing."""
+    firsts = {re.split(r"[ (\[\\]", pattern)[0] for pattern in patterns}
+    return frozenset(re.sub(r"(\w)\?", kept, first) for first in firsts for kept in (r"\1", ""))
+
+
+_CONFIRMS, _CHOOSES = _first_words(_CONFIRMING_WORDS), _first_words(_CHOOSING_WORDS)
+_OPTIONS, _NOUNS = _first_words(_OPTION.split("|")), _first_words(_NOUN.split("|"))
+_FIRST_WORDS = _CONFIRMS | _CHOOSES | _OPTIONS | _NOUNS
 # a heading on a line of its own, or in brackets before its text
 _ALONE = re.compile(
     rf"^[ \t>*_#\-=~`|\d.)(\[]{{0,16}}(?:the |my |step \d )?(?:(?:{_RIGHT})\s)*(?:{_NOUN}"
@@ -262,17 +263,16 @@ def _phrases(text: str, begin: int) -> Iterator[_Found]:
     choosing: dict[int, re.Match[str]] = {}
     confirming: dict[int, re.Match[str]] = {}
     for start, name in _anchors(text, begin):
-        kind, end = _FIRST_WORDS[name], start + len(name)
-        if kind == "noun":
-            if mark := _NOUN_AT.match(text, start):
-                nouns.append(mark)
-        elif kind == "option":
+        end = start + len(name)
+        if name in _NOUNS and (mark := _NOUN_AT.match(text, start)):
+            nouns.append(mark)
+        if name in _OPTIONS:
             mark = _OPTION_AT.match(text, start)
             if mark and (mark["right"] or _RIGHT_BEFORE.search(text, max(0, start - 24), start)):
                 nouns.append(mark)
-        elif kind == "choosing" and (mark := _CHOOSING.search(text, max(0, start - 40), end + 24)):
+        if name in _CHOOSES and (mark := _CHOOSING.search(text, max(0, start - 40), end + 24)):
             choosing[mark.end()] = mark
-        if kind != "choosing" and name in _CONFIRMS:
+        if name in _CONFIRMS:
             for mark in CONFIRMING.finditer(text, max(0, start - 60), end + 24):
                 confirming[mark.start()] = mark
     if not text.isascii() and _HAS_SCRIPT.search(text):
@@ -290,7 +290,7 @@ def _phrases(text: str, begin: int) -> Iterator[_Found]:
 def _anchors(text: str, begin: int) -> list[tuple[int, str]]:
     """Where the words stand that an announcement may begin with, in order."""
     found: list[tuple[int, str]] = []
-    for name in _FIRST_WORDS.keys() & set((_ASCII_WORD if text.isascii() else _WORD).findall(text, begin)):
+    for name in _FIRST_WORDS & set((_ASCII_WORD if text.isascii() else _WORD).findall(text, begin)):
         at = text.find(name, begin)
         while at >= 0:
             end = at + len(name)
@@ -298,9 +298,6 @@ def _anchors(text: str, begin: int) -> list[tuple[int, str]]:
                 found.append((at, name))
             at = text.find(name, end)
     return sorted(found)[-4 * _LAST :]
-
-
-_CONFIRMS = frozenset(_CONFIRMING_WORDS)
 
 
 def _noun(text: str, mark: re.Match[str]) -> _Found:
