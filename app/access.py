@@ -308,7 +308,7 @@ def _form(connection: HTTPConnection, wrong: bool = False) -> Response:
         refresh='<meta http-equiv="refresh" content="0">' if follow else "",
         style=_STYLE,
         icon=_ICON,
-        wrong='<p class="wrong" role="alert">That is not the token of this lab.</p>' if wrong else "",
+        wrong='<p class="wrong" role="alert">Incorrect token.</p>' if wrong else "",
     )
     headers = {"Content-Security-Policy": _FORM_POLICY, "Cache-Control": "no-store"}
     return HTMLResponse(text, status_code=401, headers=headers)

@@ -52,7 +52,7 @@ def lab(
     certfile: Annotated[Path | None, typer.Option(help="TLS certificate; the lab is then https.")] = None,
     keyfile: Annotated[Path | None, typer.Option(help="Key of the certificate.")] = None,
 ) -> None:  # fmt: skip
-    """Open the lab in a browser; it listens on this machine only, and wants its token."""
+    """Open the lab in a browser; it listens on this machine only and requires a token."""
     import socket
 
     from audioreason.jobs.local import NO_TELEMETRY

@@ -1,6 +1,6 @@
 """Start the local engine as a child process and stop it: `with start_engine() as endpoint: ...`.
 
-The child listens on a free loopback port and wants a key that was made for it. It holds the other end of a
+The child listens on a free loopback port and requires a key made for it. It holds the other end of a
 pipe, so it ends when its parent does, however that happens. Knows nothing about what it is used for.
 """
 

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from audioreason.rest.record import Round
 
 # measured on one H200 with Qwen3-Omni-30B-A3B's sizes and vLLM 0.24 (docs/self-training.md)
-_LOAD, _LOAD_TINY = 140.0, 50.0  # seconds for vLLM to load 59.3 GiB, and a model of some MiB
-_LOADED = 59.3 * 2**30
+_START, _START_EAGER = 120.0, 50.0  # seconds for vLLM to start, whatever the model; without CUDA graphs
+_READ = 2 * 2**30  # bytes of weights a second on top: 21 GiB were up in 131 s, 59.3 GiB in 137 to 173 s
 _TOKENS = 9_249.0  # a second, 256 answers in flight, four a request
 _ACTIVE = 3.3e9  # weights that a token meets
-_MERGED = 1.2e9  # bytes a second
+_MERGED = 0.25e9  # bytes a second, with the comparison of the merged and the served model's logits
 _CLIENT = 0.002  # seconds of this machine's CPU for an answer: no model is faster
 _ANSWER_TOKENS = 500  # of a candidate with thoughts
 _KEPT = 4_361 / 66_448  # share of the candidates that the published experiment trained on
@@ -117,7 +117,8 @@ def phase_times(
                 evaluating = asks.evaluations * len(asks.prompts) * of_evaluation
                 scaled.append("evaluating")
         if load is None and config.engine == "vllm":
-            load = _LOAD_TINY + (_LOAD - _LOAD_TINY) * size / _LOADED
+            start = _START_EAGER if "--enforce-eager" in config.extra_args else _START
+            load = start + size / _READ
             scaled.append("loading")
         if training is None:
             training = _estimated(folder, config, examples)

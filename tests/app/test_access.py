@@ -145,7 +145,7 @@ def test_a_link_that_was_followed_from_another_site_goes_on_from_a_page_of_the_l
 def test_the_form_takes_the_token_and_nothing_else() -> None:
     browser = client()
     wrong = browser.post("/errors?run=a", data={"token": "wrong"})
-    assert wrong.status_code == 401 and "That is not the token of this lab." in wrong.text
+    assert wrong.status_code == 401 and "Incorrect token." in wrong.text
     assert "wrong" not in wrong.text.replace('class="wrong"', "").replace("p.wrong", "").replace(
         "--wrong", ""
     )

@@ -112,7 +112,7 @@ def test_the_form_works_without_javascript(browser: Browser, lab: Lab) -> None:
         expect(page.get_by_role("heading", name="Enter the token of this lab")).to_be_visible()
         page.get_by_label("Token").fill("wrong")
         page.keyboard.press("Enter")
-        expect(page.get_by_role("alert")).to_have_text("That is not the token of this lab.")
+        expect(page.get_by_role("alert")).to_have_text("Incorrect token.")
         page.get_by_label("Token").fill(TOKEN)
         page.get_by_role("button", name="Open the lab").click()
         page.wait_for_url(re.compile(r"/errors$"))
