@@ -24,17 +24,18 @@ import orjson
 from audioreason.acquire.links import link
 from audioreason.acquire.mapping import FREE
 from audioreason.answers import last_object
-from audioreason.errors import ItemError, RunError
+from audioreason.errors import ItemError
+from audioreason.inference.answers_file import append_answers
 from audioreason.inference.endpoint import Endpoint, Sampling
 from audioreason.inference.messages import Messages, build_messages
 from audioreason.inference.probe import ready_endpoint
-from audioreason.inference.runner import RawRecord, Request, run_batch
+from audioreason.inference.runner import RawRecord, Request
 from audioreason.inference.seeds import sample_seed
 from audioreason.items import Dataset, DatasetInfo, Item, load_dataset, prepare_clip, save_dataset
 from audioreason.items.dataset import check_name, clip_path
 from audioreason.progress import Progress, Quiet
 from audioreason.prompts import Rendered
-from audioreason.workspace import JsonlWriter, Workspace
+from audioreason.workspace import Workspace
 
 PROPOSING = Sampling(temperature=0.8, max_tokens=4096)
 _FIELDS = (
@@ -263,39 +264,30 @@ def _ask(
             build = partial(_messages, row, root, endpoint, choices, workspace.cache)
             yield Request(row["id"], 0, sample_seed(seed, row["id"], 0), build)
 
-    failed: list[str] = []
-    with JsonlWriter(kept) as writer:
+    def line(raw: RawRecord) -> dict[str, Any]:
+        return {
+            "id": raw.item_id,
+            "choices": choices,
+            "wrong": read_proposal(raw.content),
+            "reply": raw.content,
+            "model": endpoint.model,
+            "created": raw.created,
+        }
 
-        def keep(raw: RawRecord) -> None:
-            if raw.error is not None:
-                failed.append(raw.error)
-                return
-            line = {
-                "id": raw.item_id,
-                "choices": choices,
-                "wrong": read_proposal(raw.content),
-                "reply": raw.content,
-                "model": endpoint.model,
-                "created": raw.created,
-            }
-            writer.append(orjson.dumps(line))
-
-        summary = run_batch(
-            requests(),
-            endpoint,
-            sampling,
-            on_record=keep,
-            concurrency=concurrency,
-            progress=progress,
-            total=len(rows),
-            phase="choices",
-        )
+    summary = append_answers(
+        kept,
+        requests(),
+        endpoint,
+        sampling,
+        line,
+        phase="choices",
+        total=len(rows),
+        concurrency=concurrency,
+        progress=progress,
+        hint="What it said is kept.",
+    )
     if summary.stopped:
-        raise ItemError("Making choices was stopped.", "What was proposed is kept; the same command goes on.")
-    if summary.gave_up or (failed and not summary.answered):
-        raise RunError(
-            f"The model stopped answering: {summary.gave_up or failed[-1]}", "What it said is kept."
-        )
+        raise ItemError("Making choices was stopped.", "What was proposed is kept; the same command resumes.")
 
 
 def _messages(row: dict[str, Any], root: Path, endpoint: Endpoint, choices: int, cache: Path) -> Messages:

@@ -25,9 +25,10 @@ import orjson
 from audioreason.answers import last_object, official_match
 from audioreason.challenge.submission import handed_in
 from audioreason.errors import EndpointError, RunError
+from audioreason.inference.answers_file import append_answers
 from audioreason.inference.endpoint import Endpoint, Sampling
 from audioreason.inference.probe import ready_endpoint
-from audioreason.inference.runner import RawRecord, Request, run_batch
+from audioreason.inference.runner import RawRecord, Request
 from audioreason.inference.seeds import sample_seed
 from audioreason.items import Item
 from audioreason.items.sources import cluster_of
@@ -36,7 +37,7 @@ from audioreason.runs.record import load_record, run_folder
 from audioreason.runs.snapshot import read_items
 from audioreason.runs.storage import read_lines
 from audioreason.stats import Interval, clustered_interval
-from audioreason.workspace import JsonlWriter, Workspace
+from audioreason.workspace import Workspace
 
 ROUNDS = 5
 LOWEST = 0.2
@@ -147,44 +148,30 @@ def rate(
             drawn = sample_seed(seed, item_id, number + ROUNDS * again)
             yield Request(item_id, number, drawn, _messages(item, reasoning))
 
-    failed: list[str] = []
-    written = JsonlWriter(path)
-    try:
+    def row(raw: RawRecord) -> dict[str, Any]:
+        return {
+            "item_id": raw.item_id,
+            "round": raw.sample,
+            "points": read_points(raw.content, len(work[raw.item_id][0].rubric)),
+            "judge": judge.model,
+            "version": version(),
+            "reply": raw.content,
+            "created": raw.created,
+        }
 
-        def keep(raw: RawRecord) -> None:
-            if raw.error is not None:
-                failed.append(raw.error)
-                return
-            points = read_points(raw.content, len(work[raw.item_id][0].rubric))
-            row = {
-                "item_id": raw.item_id,
-                "round": raw.sample,
-                "points": points,
-                "judge": judge.model,
-                "version": version(),
-                "reply": raw.content,
-                "created": raw.created,
-            }
-            written.append(orjson.dumps(row))
-
-        summary = run_batch(
-            requests(),
-            judge,
-            sampling,
-            on_record=keep,
-            concurrency=concurrency,
-            progress=progress,
-            total=len(work) * ROUNDS,
-            already=len(done),
-            phase="judge",
-        )
-    finally:
-        written.close()
-    if summary.gave_up or (failed and not summary.answered):
-        raise RunError(
-            f"The judge stopped answering: {summary.gave_up or failed[-1]}",
-            "What it said is kept; rate again.",
-        )
+    append_answers(
+        path,
+        requests(),
+        judge,
+        sampling,
+        row,
+        phase="judge",
+        total=len(work) * ROUNDS,
+        already=len(done),
+        concurrency=concurrency,
+        progress=progress,
+        hint="What it said is kept; rate again.",
+    )
     return judge.model, len(work) * ROUNDS - len(_stored(path))
 
 

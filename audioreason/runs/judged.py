@@ -18,9 +18,10 @@ import orjson
 
 from audioreason.answers import RawResponse, last_object, parse
 from audioreason.errors import EndpointError, RunError
+from audioreason.inference.answers_file import append_answers
 from audioreason.inference.endpoint import Endpoint, Sampling
 from audioreason.inference.probe import ready_endpoint
-from audioreason.inference.runner import RawRecord, Request, run_batch
+from audioreason.inference.runner import RawRecord, Request
 from audioreason.inference.seeds import sample_seed
 from audioreason.items import Item
 from audioreason.progress import Progress, Quiet
@@ -28,7 +29,7 @@ from audioreason.runs.derive import Scored, scored
 from audioreason.runs.record import Prediction, load_record, run_folder
 from audioreason.runs.snapshot import read_items
 from audioreason.runs.storage import merged_predictions, read_lines
-from audioreason.workspace import JsonlWriter, Workspace
+from audioreason.workspace import Workspace
 
 READING = Sampling(temperature=0.0, max_tokens=1024)
 _LONGEST_REPLY = 12_000  # characters; the end is kept, since that is where the answer stands
@@ -92,7 +93,7 @@ def judge_unread(
         EndpointError: if the judge is not there, or names no model.
         RunError: if the run is unknown or cannot be read, or the judge stopped answering.
     """
-    judge = ready_endpoint(judge.model_copy(update={"transport": "input_audio"}), workspace.cache / "clips")
+    judge = ready_endpoint(judge.model_copy(update={"transport": "input_audio"}), workspace.clips)
     if not judge.model:
         raise EndpointError(f"{judge.base_url} names no model that could judge.", "Name one with --model.")
     work = {(item.id, row.sample): (item, said) for item, row, said in _unread(workspace, run_id, split)}
@@ -105,43 +106,29 @@ def judge_unread(
             if key not in done:
                 yield Request(*key, sample_seed(seed + tries, *key), _messages(item, said))
 
-    failed: list[str] = []
-    written = JsonlWriter(path)
-    try:
+    def row(raw: RawRecord) -> dict[str, Any]:
+        return {
+            "item_id": raw.item_id,
+            "sample": raw.sample,
+            "choice": _letter(raw.content, len(work[raw.item_id, raw.sample][0].choices)),
+            "judge": judge.model,
+            "reply": raw.content,
+            "created": raw.created,
+        }
 
-        def keep(raw: RawRecord) -> None:
-            if raw.error is not None:
-                failed.append(raw.error)
-                return
-            item = work[raw.item_id, raw.sample][0]
-            row = {
-                "item_id": raw.item_id,
-                "sample": raw.sample,
-                "choice": _letter(raw.content, len(item.choices)),
-                "judge": judge.model,
-                "reply": raw.content,
-                "created": raw.created,
-            }
-            written.append(orjson.dumps(row))
-
-        summary = run_batch(
-            requests(),
-            judge,
-            READING,
-            on_record=keep,
-            concurrency=concurrency,
-            progress=progress or Quiet(),
-            total=len(work),
-            already=len(done & work.keys()),
-            phase="judge",
-        )
-    finally:
-        written.close()
-    if summary.gave_up or (failed and not summary.answered):
-        raise RunError(
-            f"The judge stopped answering: {summary.gave_up or failed[-1]}",
-            "What it read is kept; the same command resumes.",
-        )
+    append_answers(
+        path,
+        requests(),
+        judge,
+        READING,
+        row,
+        phase="judge",
+        total=len(work),
+        already=len(done & work.keys()),
+        concurrency=concurrency,
+        progress=progress or Quiet(),
+        hint="What it read is kept; the same command resumes.",
+    )
     return judge.model, len(work.keys() - {(row.item_id, row.sample) for row in _stored(path)})
 
 
