@@ -176,6 +176,7 @@ def _sentence(pair: Pair, ablation: str) -> str:
 
 def _twins(catalog: Catalog, record: RunRecord, differs_in: str) -> list[RunRecord]:
     """Runs whose recipe differs from this one's in nothing but that field, newest first."""
+    catalog.run_numbers(record.run_id)  # says why, if the run cannot be read
     table = catalog.runs()
     me = table[table["run_id"] == record.run_id].iloc[0]
     alike = table[table["run_id"] != record.run_id]

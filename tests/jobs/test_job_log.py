@@ -109,15 +109,21 @@ def test_a_key_that_is_made_while_the_sieve_runs_is_removed(workspace: Workspace
     assert (workspace.root / "log").read_text() == "first\nits key is [removed: value of keys/later]\n"
 
 
-@given(st.lists(st.sampled_from([b"ab", b"\n", b"\r", b"x" * 30]), max_size=30), st.integers(1, 40))
+@given(st.lists(st.sampled_from([b"ab", b"\n", b"x" * 30]), max_size=30), st.integers(1, 40))
 def test_a_line_is_cut_however_the_stream_comes(pieces: list[bytes], most: int) -> None:
     cutter = LineCutter(most)
     written = b"".join(map(cutter.feed, pieces))
-    for line, kept in zip(
-        b"".join(pieces).split(b"\n")[:-1], written.split(b"\n"), strict=False
-    ):  # what a bar draws over counts for itself
-        if b"\r" not in line:
-            assert kept == line if len(line) < most else kept.startswith(line[:most])
+    *lines, last = b"".join(pieces).split(b"\n")
+    *kept, rest = written.split(b"\n")
+    assert rest == last[:most]
+    for line, one in zip(lines, kept, strict=True):
+        missing = len(line) + 1 - most
+        assert one == (line if missing <= 0 else line[:most] + b" [cut: %d bytes more]" % missing)
+
+
+def test_a_bar_that_is_drawn_again_is_no_long_line() -> None:
+    cutter = LineCutter(4)
+    assert b"".join(cutter.feed(b"50%\r") for _ in range(9)) == b"50%\r" * 9
 
 
 def test_a_long_log_is_rotated_and_its_end_is_read_across(tmp_path: Path) -> None:
