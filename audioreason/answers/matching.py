@@ -18,6 +18,7 @@ from functools import lru_cache
 
 from audioreason.answers import languages
 from audioreason.answers.fold import Folded, fold
+from audioreason.answers.statements import alternatives
 from audioreason.answers.tokens import Dialect, Quantity, Token, tokenize
 
 LONGEST = 8000  # characters of a text in which choices are looked for, half at each end
@@ -77,6 +78,8 @@ _ANSWERED = re.compile(
 _CORRECTION = re.compile(languages.CORRECTIONS)
 _CONCLUSION = re.compile(languages.CONCLUSIONS)
 _CLAUSE_BREAK = re.compile(r"[.;!?\n]|,(?=\s)|\s-\s|[,:](?=[\u3040-\u9fff\uac00-\ud7af])|:\s")
+_LISTED = re.compile(r"\s*(?:an?\s|the\s)?[\"'*_`(]{0,3}\Z")
+_LIST_GOES_ON = re.compile(r"[\s\"'*_`)]{0,4},?\s?(?:or|nor)\b")
 _HARD_BREAK = re.compile(
     r"[.;!?](?=[\s\"'*)\]]|\Z)|\n|[.!?;](?=[\u3040-\u9fff\uac00-\ud7af])|(?<=[\u3040-\u9fff])[.!?;]"
 )
@@ -85,6 +88,11 @@ _REASON = re.compile(
     r"(?:a (?:bit|hint|touch|trace|little)|some|no)\b|,?\s(?:because|since|as|given|due to|based on|for"
     r"|which|where|while|whereas|although|though|considering|supported|denn|weil|parce|car|porque|pois"
     r"|perché|потому|without|who|that|like)\b|因为|由于|から|ので"
+)
+_SAID_OF = re.compile(
+    r",? it is (?:an? )?"
+    r"|(?:(?!\b(?:and|but|or|not|while|because|since|as|if|when|so|than|then)\b)[^.,;:!?\n])*"
+    r"\b(?:is|are|was|were|be|on|called)\s(?:\w+ly )?(?:an? |the )?"
 )
 _ALSO = re.compile(r"\bor (?:it|maybe|perhaps|possibly)\b|\b(?:it )?could also be\b|也可能|或者|也有可能")
 _SPECIAL = {kind: re.compile(pattern) for kind, pattern in languages.SPECIAL.items()}
@@ -375,7 +383,7 @@ class Reader:
                 for i, name in enumerate(self.choices.tokens)
                 if values in _variants(name) or (name[0:1] in (("yes",), ("no",)) and values == name[1:])
             ]
-            same = same or self._same_letters(body)
+            same = same or self._same_letters(body) or self._same_clauses(start, end)
             if same:
                 return (
                     Match(same[0], "normalised", start, end)
@@ -403,6 +411,19 @@ class Reader:
             return []
         same = [i for i, name in enumerate(self.choices.names) if _letters_of(name) == letters]
         return same if len(same) == 1 else []
+
+    def _same_clauses(self, start: int, end: int) -> list[int]:
+        """The one choice of the same clauses in another order; a list of mere names may be an order."""
+        said = self._clauses(self.text[start:end])
+        same = [i for i, name in enumerate(self.choices.names) if said and self._clauses(name) == said]
+        return same if len(same) == 1 else []
+
+    def _clauses(self, text: str) -> frozenset[tuple[Hashable, ...]]:
+        parts = [
+            tuple(token.value for token in tokenize(part, self.choices.dialect))
+            for part in re.split(r"[,;]\s(?:and\s)?|\sand\s", text.strip(_EDGES))
+        ]
+        return frozenset(parts) if len(parts) > 1 and all(len(part) > 2 for part in parts) else frozenset()
 
     def _lettered(self, start: int, end: int) -> Match | None:
         """A part that is a letter with its text (or against it), and nothing else."""
@@ -655,10 +676,12 @@ class Reader:
         spans = [(one.start, one.end) for one in texts]
         for letter in letters:
             inside = next((n for n, (s, e) in enumerate(spans) if s <= letter.start < e), None)
-            if inside is not None:
+            if inside is not None and spans[inside] != (letter.start, letter.end):
                 used.add(id(letter))
                 continue
             for n, other in enumerate(texts):
+                if inside is not None and not self._agree(letter, other):
+                    continue
                 gap = other.start - letter.end
                 if not 0 <= gap <= 12 or n in taken:
                     continue
@@ -667,7 +690,7 @@ class Reader:
                 between = text[letter.end : other.start]
                 if (
                     re.fullmatch(
-                        r"[\s)\]}>\"'*_`.:,;|=\-([$\\>→✅❌]{1,12}(?:(?:the|an?|is|means|say\w*) "
+                        r"[\s)\]}>\"'*_`.:,;|=\-([$\\>→✅❌]{1,12}(?:(?:the|an?|is|means|say\w*|note) "
                         r"?){0,2}[\"'*]{0,3}",
                         between,
                     )
@@ -684,17 +707,20 @@ class Reader:
                     continue
                 made.append(self._pair(letter, other))
                 used.add(id(letter))
-                taken.add(n)
+                taken |= {n, inside if inside is not None else n}
                 break
         for letter in letters:
             if id(letter) in used or not letter.sure:
                 continue
+            inside = next((n for n, (s, e) in enumerate(spans) if s <= letter.start < e), None)
             for n, other in enumerate(texts):
+                if inside is not None and not self._agree(letter, other):
+                    continue
                 gap = letter.start - other.end
                 between = text[other.end : letter.start]
                 if (
                     n not in taken
-                    and 0 < gap <= 6
+                    and 0 < gap <= 20
                     and re.fullmatch(
                         r"[\s\"'*_`.]*[(\[][\s\"'*_`]*(?:option )?|\s?[-/]\s?option |, (?:so |i\.e\.,? "
                         r")?(?:option |choice )\(?",
@@ -703,8 +729,11 @@ class Reader:
                 ):
                     made.append(self._pair(letter, other))
                     used.add(id(letter))
-                    taken.add(n)
+                    taken |= {n, inside if inside is not None else n}
                     break
+            if inside is not None:
+                used.add(id(letter))
+        used |= {id(one) for one in letters if any(s <= one.start < e for s, e in spans)}
         made += [letter for letter in letters if id(letter) not in used]
         made += [other for n, other in enumerate(texts) if n not in taken]
         return sorted(made, key=lambda mention: mention.start)
@@ -732,6 +761,8 @@ class Reader:
         left = max(start, mention.start - 90)
         before = text[left : mention.start]
         breaks = [m.end() for m in _CLAUSE_BREAK.finditer(before)]
+        if breaks and _LISTED.match(before, breaks[-1]) and _LIST_GOES_ON.match(text, mention.end):
+            breaks.pop()  # the comma of a list: "not a drill, a shovel or a hammer"
         clause = before[breaks[-1] :] if breaks else before
         words = re.findall(
             r"n't|[^\W_]+(?:-[^\W_]+)?", clause.replace("cannot", "can not").replace("n't", " not")
@@ -835,11 +866,12 @@ class Reader:
                 )
             ):
                 states[n + 1] = "denied"
+        behind = [self._denied_behind(mention) for mention in mentions]
         for n in range(len(linked) - 1, -1, -1):  # "A, B and D are ruled out", "A or B?"
             if not linked[n] or states[n] != "claimed":
                 continue
-            if states[n + 1] == "denied" and self._denied_behind(mentions[n + 1]):
-                states[n] = "denied"
+            if states[n + 1] == "denied" and behind[n + 1]:
+                states[n], behind[n] = "denied", True
             elif states[n + 1] == "hedged" and (
                 self._hedged_behind(mentions[n + 1])
                 or " or " in self.text[mentions[n].end : mentions[n + 1].start]
@@ -878,7 +910,7 @@ class Reader:
             if not claims:
                 denied = any(mention.state == "denied" for mention in mentions)
                 return Match(None, "denied" if denied else "none", start, end)
-        claims = self._after_correction(claims)
+        claims = self._narrowed(self._after_correction(claims))
         if firm:
             claims = self._before_reasons(claims)
         return self._only(claims)
@@ -946,6 +978,14 @@ class Reader:
             if correction and not ("no" in correction[0] and self._has_no()):
                 return claims[n:]
         return claims
+
+    def _narrowed(self, claims: list[Mention]) -> list[Mention]:
+        """Only the last of two where it says the first more closely: "the water is cold water"."""
+        if len(claims) != 2 or claims[0].index is None or claims[1].index is None:
+            return claims
+        wide, narrow = (set(self.choices.tokens[one.index or 0]) for one in claims)
+        between = self.text[claims[0].end : claims[1].start]
+        return claims[1:] if wide < narrow and _SAID_OF.fullmatch(between) else claims
 
     def _has_no(self) -> bool:
         return any(name[:1] == ("no",) for name in self.choices.tokens)
@@ -1155,6 +1195,9 @@ class Reader:
         if not said or len(said) > 14 or said & _UNTOLD or not all(map(_is_word, said)):
             return None
         names = [_stemmed(name) for name in self.choices.tokens]
+        without = [name - languages.POSSESSIVES for name in names]  # "his flat" is "the flat" too
+        if len(set(without)) == len(without):
+            names = without
         shared = frozenset.intersection(*names) if len(names) > 1 else frozenset()
         if shared - said - languages.PRONOUNS:
             return None
@@ -1386,7 +1429,33 @@ class Reader:
         if judged >= 2 and len(right) == 1:
             ((index, place),) = right.items()
             return Match(index, "ticked", *place)
+        return self._ticked_column(lines)
+
+    def _ticked_column(self, lines: Sequence[tuple[int, int]]) -> Match | None:
+        """A table with a column for each option, and a row in which one cell is right."""
+        rows = [self._cells(*line) for line in lines[:60] if self.text[line[0]] == "|"]
+        for n, row in enumerate(rows):
+            heads = {
+                k: match.index
+                for k, cell in enumerate(row)
+                if (match := self.whole(*cell)) is not None and match.index is not None
+            }
+            if len(set(heads.values())) < 2:
+                continue
+            for later in rows[n + 1 :]:
+                good = [
+                    k
+                    for k, cell in enumerate(later)
+                    if _GOOD.search(self.text, *cell) and not _BAD.search(self.text, *cell)
+                ]
+                if len(later) == len(row) and len(good) == 1 and good[0] in heads:
+                    return Match(heads[good[0]], "ticked", *row[good[0]])
         return None
+
+    def _cells(self, start: int, end: int) -> list[tuple[int, int]]:
+        """The cells of a line of a table."""
+        bars = [n for n in range(start, end) if self.text[n] == "|"]
+        return [(a + 1, b) for a, b in itertools.pairwise(bars)]
 
     def _scored(self, start: int, end: int) -> Match | None:
         """A score or a probability for each option: the highest one."""
@@ -1429,7 +1498,7 @@ class Reader:
         if match.rule == "none" and len(sentences) > 1:
             found = {
                 m.index: m
-                for m in (self._claim(a, b, firm=False) for a, b in sentences[:12])
+                for m in (self._claim(a, b, firm=False) for a, b in sentences[:12] if self.text[a] != "|")
                 if m.index is not None
             }
             if len(found) == 1:
@@ -1453,7 +1522,7 @@ _ORDINAL = re.compile(
     rf"|(?:^|\bthe |\bla |\ble |\bdie )(?P<ordinal2>{'|'.join(languages.ORDINALS)}|last)[\s.*\"'!]*\Z"
     rf"|\b(?P<ordinal3>{'|'.join(languages.ORDINALS)}|last) of (?:the|these|those)? ?(?:two|three|four|five"
     rf"|six|options|choices|answers|list|above)\b"
-    r"|\b(?:option|choice|answer|number|no\.|nr\.?|#|nummer|opción|вариант)\s?(?:number |no\.? "
+    r"|(?:\b(?:option|choice|answer|number|no\.|nr\.?|nummer|opción|вариант)|(?<!\w)#)\s?(?:number |no\.? "
     r"|#)?(?P<number>[1-9]|one|two|three|four|five|six)\b(?![.:/]\d)"
     r"|\b(?P<digits>[1-9])(?:st|nd|rd|th) (?:option|choice|one|answer)\b"
     r"|第\s?(?P<script>[一二三四五1-5])\s?(?:个|项|番目|つ目)?\s?(?:选项|选択肢|答案|$|是|です|번)"
@@ -1482,14 +1551,11 @@ def _fill(text: str) -> str:
 
 
 def _fillers() -> re.Pattern[str]:
-    words: list[str] = []
-    for listed in languages.FILLERS.values():
-        words += [fold(word).text for word in listed.split("|")]
-    plain = sorted({word for word in words if word.isascii() or word[0] < "\u3000"}, key=len, reverse=True)
-    scripts = sorted({word for word in words if word[0] >= "\u3000"}, key=len, reverse=True)
+    plain = alternatives(languages.FILLERS, scripts=False)
+    scripts = alternatives(languages.FILLERS, scripts=True)
     return re.compile(
-        rf"(?<![^\W_])(?:{'|'.join(plain)}|it|this|that|are|was|an?|my answer|final|be|i|would|say|think"
-        rf"|believe|hear|we|can)(?![^\W_])|{'|'.join(scripts)}"
+        rf"(?<![^\W_])(?:{plain}|it|this|that|are|was|an?|my answer|final|be|i|would|say|think"
+        rf"|believe|hear|we|can)(?![^\W_])|{scripts}"
     )
 
 
