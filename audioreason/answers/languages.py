@@ -586,6 +586,12 @@ RELATED = {
     "australia": "australian", "america": "american", "india": "indian", "britain": "british", "spain": "spanish",
     "italy": "italian", "portugal": "portuguese", "germany": "german", "france": "french", "japan": "japanese",
     "china": "chinese", "russia": "russian", "korea": "korean", "ireland": "irish", "scotland": "scottish",
+    "broke": "break", "broken": "break", "spoke": "speak", "spoken": "speak", "sang": "sing", "sung": "sing",
+    "ran": "run", "fell": "fall", "fallen": "fall", "drove": "drive", "driven": "drive", "threw": "throw",
+    "thrown": "throw", "gave": "give", "given": "give", "took": "take", "taken": "take", "told": "tell",
+    "bought": "buy", "sold": "sell", "woke": "wake", "forgot": "forget", "forgotten": "forget", "wrote": "write",
+    "written": "write", "ate": "eat", "eaten": "eat", "stole": "steal", "stolen": "steal", "began": "begin",
+    "came": "come", "rang": "ring", "hid": "hide", "hidden": "hide", "shouted": "shout", "won": "win",
     "mexico": "mexican", "canada": "canadian", "brazil": "brazilian",
 }  # fmt: skip
 

@@ -60,6 +60,8 @@ _CONNECTED = re.compile(
 _LABEL = re.compile(
     r"\s*[(\[]?([A-Za-z])(?:[)\]][.:]?|[.:、])\s+(?=\S)|\s*[(\[]([A-Za-z])[)\]][.:]?\s*(?=\S)"
 )
+_BEFORE_WORD = re.compile(r"\s\w")
+_NUMBER_LABEL = re.compile(r"\s*(\d{1,2})[.)]\s+(?=\S)")
 _BOLD = re.compile(
     r"\*\*([^*\n]{1,400})\*\*|__([^_\n]{1,400})__|<(?:b|strong|mark|u)>([^<\n]{1,400})<|\\text(?:bf"
     r"|it)?\{([^{}\n]{1,400})\}|✅\s?([^\n]{1,400})|👉\s?([^\n]{1,400})"
@@ -75,9 +77,20 @@ _HEDGED_BEHIND = re.compile(r"[\s\"'*_`)\]]{0,4}" + f"(?:{languages.HEDGES_BEHIN
 _ANSWERED = re.compile(
     r"[^.!?;\n]{0,24}\?[\s\"'*_(-]{0,6}(?:(?P<yes>yes|yeah|indeed|是的)|no|nope|not|unlikely|不是)\b"
 )
+_ENDS = re.compile(r"[\s\"'*_`)]{0,4}(?:[,;]\s|[.!]?[\s*_\"']*\Z|[.!\n])")
 _CORRECTION = re.compile(languages.CORRECTIONS)
 _CONCLUSION = re.compile(languages.CONCLUSIONS)
 _CLAUSE_BREAK = re.compile(r"[.;!?\n]|,(?=\s)|\s-\s|[,:](?=[\u3040-\u9fff\uac00-\ud7af])|:\s")
+_ANY_OF = re.compile(r"\b(?:and|or|nor|und|oder|et|ou|y|o|e)\b|和|或|/|&")
+_SO = re.compile(
+    r"[,;]\s(?:and )?(?:so|thus|therefore|hence|consequently|which means(?: that)?)\b"
+    r"(?! (?:can|is|are|was)\b)"
+)
+_TAKEN_BACK = re.compile(
+    r"[\s.!*_\"')-]{0,8}(?:no,? )?(?:wait|actually|correction|scratch that|sorry|or rather"
+    r"|on second thought)\b"
+)
+_OR_BEHIND = re.compile(r"[\s\"'*_`)]{0,4}(?:or|oder|ou)\b")
 _LISTED = re.compile(r"\s*(?:an?\s|the\s)?[\"'*_`(]{0,3}\Z")
 _LIST_GOES_ON = re.compile(r"[\s\"'*_`)]{0,4},?\s?(?:or|nor)\b")
 _HARD_BREAK = re.compile(
@@ -192,6 +205,10 @@ def _options(choices: tuple[str, ...]) -> Options:
         fold(choice[label.end() :]).text if label and letters else text
         for choice, text, label in zip(choices, folded, labels, strict=True)
     ]
+    counted = bodies
+    numbers = [_NUMBER_LABEL.match(body) for body in bodies]
+    if {int(number[1]) for number in numbers if number} == set(range(1, len(choices) + 1)):
+        bodies = [body[number.end() :] for body, number in zip(bodies, numbers, strict=True) if number]
     plain = [body.strip(_EDGES) for body in bodies]
     dialect = Dialect(
         music=any(_MUSIC.match(body) for body in plain),
@@ -216,7 +233,7 @@ def _options(choices: tuple[str, ...]) -> Options:
         letters,
         dialect,
         special,
-        tuple(_count(body, dialect) for body in bodies),
+        tuple(_count(body, dialect) for body in counted),
         max((len(text) for text in folded), default=0),
     )
 
@@ -270,7 +287,11 @@ class Reader:
         start, end = self._trim(start, end)
         if start >= end:
             return NOTHING
+        if self.text.startswith("~~", start):  # struck out
+            return Match(None, "ambiguous", start, end)
         end = max(end, self._reach(start, end))
+        if _TAKEN_BACK.match(self.text, end):
+            end = self._sentences(end, min(len(self.text), end + 400))[0][1]
         whole = self._whole(start, end)
         if whole is not None:
             return whole
@@ -474,6 +495,8 @@ class Reader:
                 and not re.search(r"\b(?:or|options?|choices?)\b|\?", self.text[start:end])
                 and re.search(r"\b(?:are|is|hear|contains?|includes?|plays?|present)\b", self.text[start:end])
             ):
+                return Match(index, "special", start, end)
+            if kind == "all" and index in said and len(others) == len(self.choices.raw) - 1:
                 return Match(index, "special", start, end)
             if kind == "neither" and not others and said == {index}:
                 return Match(index, "contained", start, end)
@@ -705,6 +728,14 @@ class Reader:
                     and self._in_list(letter, letters)
                 ):
                     continue
+                if (
+                    "." in between
+                    and not self._agree(letter, other)
+                    and other.index is not None
+                    and len(self.choices.tokens[other.index]) > 2
+                    and _BEFORE_WORD.match(text, other.end)
+                ):
+                    continue  # another sentence: "B. The tempo is constant at first"
                 made.append(self._pair(letter, other))
                 used.add(id(letter))
                 taken |= {n, inside if inside is not None else n}
@@ -855,6 +886,11 @@ class Reader:
                 and states[n] in ("denied", "hedged")
                 and states[n + 1] == "claimed"
                 and not self._denied_behind(mentions[n])
+                and not (
+                    {mention.index for mention in mentions} == set(range(len(self.choices.raw)))
+                    and n + 2 == len(mentions)
+                    and not _ANY_OF.search(self.text, mentions[n].end, mentions[n + 1].start)
+                )  # "not the train, the plane"
             ):
                 states[n + 1] = states[n]
             elif (
@@ -907,13 +943,17 @@ class Reader:
         if not claims:
             hedged = [mention for mention in mentions if mention.state == "hedged"]
             claims = self._sure(hedged)
+            if claims and _OR_BEHIND.match(self.text, claims[-1].end):
+                return Match(None, "ambiguous", start, end)
             if not claims:
                 denied = any(mention.state == "denied" for mention in mentions)
                 return Match(None, "denied" if denied else "none", start, end)
         claims = self._narrowed(self._after_correction(claims))
         if firm:
             claims = self._before_reasons(claims)
-        return self._only(claims)
+        head = claims[0]
+        clear = firm and not _fill(self.text[start : head.start]) and _ENDS.match(self.text, head.end)
+        return self._only(claims, clear=clear is not None and clear is not False)
 
     def _sure(self, mentions: Sequence[Mention]) -> list[Mention]:
         """Mentions that can hardly mean anything else, and letters that are listed with one."""
@@ -932,7 +972,7 @@ class Reader:
     def _connected(self, a: Mention, b: Mention) -> bool:
         return _CONNECTED.fullmatch(self.text[a.end : b.start]) is not None
 
-    def _only(self, claims: Sequence[Mention]) -> Match:
+    def _only(self, claims: Sequence[Mention], *, clear: bool = False) -> Match:
         conflict = next((mention for mention in claims if mention.how == "conflict"), None)
         if conflict is not None:
             return Match(None, "conflict", conflict.start, conflict.end)
@@ -941,7 +981,7 @@ class Reader:
         if len({mention.index for mention in claims}) > 1:
             return Match(None, "ambiguous", claims[0].start, claims[-1].end)
         best = next((mention for mention in claims if mention.how == "lettered_text"), claims[0])
-        if best.how == "text" and self._counted_otherwise(best, claims):
+        if best.how == "text" and not clear and self._counted_otherwise(best, claims):
             return Match(None, "ambiguous", best.start, best.end)
         rule = {"text": "contained"}.get(best.how, best.how)
         return Match(best.index, rule, best.start, best.end)
@@ -954,7 +994,7 @@ class Reader:
             return False
         left = max(
             m.end()
-            for pattern in (_START, _HARD_BREAK, _CORRECTION)
+            for pattern in (_START, _HARD_BREAK, _CORRECTION, _SO)
             for m in pattern.finditer(self.text, 0, mention.start)
         )
         stop = _HARD_BREAK.search(self.text, mention.end)
@@ -976,6 +1016,8 @@ class Reader:
             between = self.text[claims[n - 1].end : claims[n].start]
             correction = _CORRECTION.search(between)
             if correction and not ("no" in correction[0] and self._has_no()):
+                return claims[n:]
+            if _SO.search(between) and "." not in between:
                 return claims[n:]
         return claims
 
@@ -1010,7 +1052,7 @@ class Reader:
             later = self._decide(
                 self.mentions(correction.end(), stop, firm=True), correction.end(), stop, firm=True
             )
-            if later.index is not None:
+            if later.index is not None or later.rule == "ambiguous":
                 return later
         return match
 
@@ -1019,6 +1061,7 @@ class Reader:
     def _opposite(self, start: int, end: int) -> Match | None:
         """ "not correct" is "incorrect", where that is a choice."""
         words = [str(token.value) for token in tokenize(self.text, self.choices.dialect, start, end)]
+        words = [word for word in words if word not in ("been", "be", "being", "very", "really", "at", "all")]
         negated = {_stem(words[n + 1]) for n, word in enumerate(words[:-1]) if word == "not"}
         found = [
             i
@@ -1183,6 +1226,14 @@ class Reader:
                 if self._state(mention, first, last) == "claimed" and not re.search(
                     r"\b(?:not|never|no)\b|n't", self.text[a:b]
                 ):
+                    if _PASSIVE.search(self.text, a, b) and "by" not in self.choices.tokens[index]:
+                        words = _stemmed(self.choices.tokens[index])
+                        turned = [
+                            i
+                            for i, n in enumerate(self.choices.tokens)
+                            if _stemmed(n) == words and i != index
+                        ]
+                        return Match(turned[0], "spread", a, b) if len(turned) == 1 else None
                     return Match(index, "spread", a, b)
         return None
 
@@ -1489,7 +1540,8 @@ class Reader:
         """The one choice that all sentences claim, or that the last line does."""
         mentions = self.mentions(start, end, firm=False)
         match = self._decide(mentions, start, end, firm=False)
-        if match.index is not None:
+        hedged = not any(mention.state == "claimed" for mention in mentions)
+        if match.index is not None and not (hedged and _DECLINED.search(self.text, start, end)):
             return match
         if _DECLINED.search(self.text, start, end):
             return match if match.rule in ("conflict", "ambiguous") else Match(None, "declined", start, end)
@@ -1508,6 +1560,7 @@ class Reader:
 
 _NUMBERED = re.compile(r"\b(?:option|choice)\s?#?\s?\Z")
 _OPPOSITES = ("in", "un", "im", "il", "ir", "dis", "non")
+_PASSIVE = re.compile(r"\b(?:is|are|was|were|been|being|gets?|got)\b.{1,40}\bby\b")
 _ABBREVIATED = re.compile(r"(?<![^\W_])[a-z]\Z")
 _LONG = re.compile(r".{400}", re.DOTALL)
 _START = re.compile(r"\A")
@@ -1641,6 +1694,10 @@ _ENDINGS = (
 @lru_cache(maxsize=4096)
 def _stem(word: str) -> str:
     word = languages.RELATED.get(word, word)
+    if word.endswith("ically"):
+        word = word[:-4]
+    elif word.endswith(("ies", "ied")) and len(word) > 4:
+        word = f"{word[:-3]}y"
     for ending in _ENDINGS:
         if (
             word.endswith(ending)

@@ -183,6 +183,9 @@ def _unmarked(sections: dict[str, tuple[int, int]], folded: Folded, text: str) -
     body = text[start:end]
     if name == "HEARD" or not body.strip():
         return 0, 0
+    closing = re.match(r"\s*</[^<>\n]{1,24}>", text[end:])
+    if closing and text[end + closing.end() :].strip():  # what follows the section's closing tag
+        return _folded_place(folded, end + closing.end()), len(folded.text)
     start = start + len(body) - len(body.splitlines()[-1])
     return _folded_place(folded, start), _folded_place(folded, end)
 
