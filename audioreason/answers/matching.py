@@ -77,7 +77,7 @@ _HEDGED_BEHIND = re.compile(r"[\s\"'*_`)\]]{0,4}" + f"(?:{languages.HEDGES_BEHIN
 _ANSWERED = re.compile(
     r"[^.!?;\n]{0,24}\?[\s\"'*_(-]{0,6}(?:(?P<yes>yes|yeah|indeed|是的)|no|nope|not|unlikely|不是)\b"
 )
-_ENDS = re.compile(r"[\s\"'*_`)]{0,4}(?:[,;]\s|[.!]?[\s*_\"']*\Z|[.!\n])")
+_ENDS = re.compile(r"[\s\"'*_`)]{0,4}(?:,\s(?=that|which|because|since|as|so|not)|[.!]?[\s*_\"']*\Z|[.!\n])")
 _CORRECTION = re.compile(languages.CORRECTIONS)
 _CONCLUSION = re.compile(languages.CONCLUSIONS)
 _CLAUSE_BREAK = re.compile(r"[.;!?\n]|,(?=\s)|\s-\s|[,:](?=[\u3040-\u9fff\uac00-\ud7af])|:\s")
