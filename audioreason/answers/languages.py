@@ -185,7 +185,7 @@ def _units() -> dict[str, tuple[str, Fraction]]:
         ("semitone", Fraction(1)): "semitone semitones",
         ("g", Fraction(1)): "g gram grams 克",
         ("g", Fraction(1000)): "kg kilogram kilograms 公斤",
-        ("m", Fraction(1)): "meter meters metre metres 米",
+        ("m", Fraction(1)): "m meter meters metre metres 米",
         ("m", Fraction(1000)): "km kilometer kilometers kilometre kilometres 公里",
     }
     found: dict[str, tuple[str, Fraction]] = {}
@@ -385,7 +385,7 @@ DENIALS_BEHIND = (
 DENIED_BEHIND = (
     r"(?:is|are|was|were|can be|could be|would be|be|being|seems?|sounds?|looks?|appears?|has been|have "
     r"been|does|do|did|can|could|has|gets?"
-    r"|would|must be|may be|:|-|\||=|option|answer|as)?\s*"
+    r"|would|must be|may be|[\"']?:\s?[\"']?|-|\||=|option|answer|as)?\s*"
     r"(?:(?:clearly|also|therefore|definitely|very|quite|probably|thus|simply|just|far|completely|all|both"
     r"|then|be|likely|the) )*"
     r"(?:not\b|incorrect|wrong|false\b|unlikely|ruled out|excluded|eliminated|dismissed|rejected|discarded"
@@ -435,7 +435,7 @@ CONCLUSIONS = (
     r"(?:makes|leaves|means)|which (?:leaves|means|makes|indicates|suggests)|leav(?:es|ing)|it must|must "
     r"be|has to be"
     r"|points to|corresponds to|best candidate|best guess|i conclude|most likely|most probably|clearly"
-    r"|definitely|also|daher|folglich|somit|deshalb|donc|ainsi|por lo tanto|por tanto|así que|entonces"
+    r"|definitely|daher|folglich|somit|deshalb|donc|ainsi|por lo tanto|por tanto|así que|entonces"
     r"|portanto|logo|assim"
     r"|quindi|dunque|pertanto|поэтому|следовательно|итак|значит|لذلك|إذن|لذا)\b|因此|所以|综上|故|よって|したがって|だから"
     r"|つまり|따라서|그러므로|그래서|결론"
@@ -592,6 +592,7 @@ RELATED = {
     "bought": "buy", "sold": "sell", "woke": "wake", "forgot": "forget", "forgotten": "forget", "wrote": "write",
     "written": "write", "ate": "eat", "eaten": "eat", "stole": "steal", "stolen": "steal", "began": "begin",
     "came": "come", "rang": "ring", "hid": "hide", "hidden": "hide", "shouted": "shout", "won": "win",
+    "male": "man", "female": "woman",
     "mexico": "mexican", "canada": "canadian", "brazil": "brazilian",
 }  # fmt: skip
 

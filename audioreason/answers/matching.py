@@ -100,7 +100,7 @@ _REASON = re.compile(
     r"[.;!?](?=[\s\"'*)\]]|\Z)|\n|\s-+\s|:\s|\(|[.!?;,](?=[\u3040-\u9fff\uac00-\ud7af])|,\swith\b|\swith "
     r"(?:a (?:bit|hint|touch|trace|little)|some|no)\b|,?\s(?:because|since|as|given|due to|based on|for"
     r"|which|where|while|whereas|although|though|considering|supported|denn|weil|parce|car|porque|pois"
-    r"|perché|потому|without|who|that|like)\b|因为|由于|から|ので"
+    r"|perché|потому|without|who|(?<!says )(?<!said )(?<!thinks )(?<!tells )that|like)\b|因为|由于|から|ので"
 )
 _SAID_OF = re.compile(
     r",? it is (?:an? )?"
@@ -493,7 +493,9 @@ class Reader:
                 and len(said) == len(self.choices.raw) - 1
                 and index not in said
                 and not re.search(r"\b(?:or|options?|choices?)\b|\?", self.text[start:end])
-                and re.search(r"\b(?:are|is|hear|contains?|includes?|plays?|present)\b", self.text[start:end])
+                and re.search(
+                    r"\b(?:are|is|be|hear|contains?|includes?|plays?|present)\b", self.text[start:end]
+                )
             ):
                 return Match(index, "special", start, end)
             if kind == "all" and index in said and len(others) == len(self.choices.raw) - 1:
@@ -732,7 +734,10 @@ class Reader:
                     "." in between
                     and not self._agree(letter, other)
                     and other.index is not None
-                    and len(self.choices.tokens[other.index]) > 2
+                    and (
+                        len(self.choices.tokens[other.index]) > 2
+                        or self.choices.tokens[other.index][0] in languages.BETWEEN
+                    )
                     and _BEFORE_WORD.match(text, other.end)
                 ):
                     continue  # another sentence: "B. The tempo is constant at first"
@@ -943,6 +948,9 @@ class Reader:
         if not claims:
             hedged = [mention for mention in mentions if mention.state == "hedged"]
             claims = self._sure(hedged)
+            declined = _DECLINED.search(self.text, start, end)
+            if claims and declined and " but " not in self.text[declined.end() : claims[0].start]:
+                return Match(None, "declined", start, end)
             if claims and _OR_BEHIND.match(self.text, claims[-1].end):
                 return Match(None, "ambiguous", start, end)
             if not claims:
@@ -999,6 +1007,8 @@ class Reader:
         )
         stop = _HARD_BREAK.search(self.text, mention.end)
         right = stop.start() if stop else len(self.text)
+        if " = " in self.text[mention.end : right]:
+            return True
         if colon := re.search(r":\s|\(", self.text[mention.end : right]):
             right = mention.end + colon.start()
         numbers = {
@@ -1133,7 +1143,7 @@ class Reader:
             value = token.value
             following = tokens[n + 1].value if n + 1 < len(tokens) else None
             if isinstance(value, Quantity) and isinstance(value.value, Fraction):
-                if not (alone or value.unit == "time") or ":" in self.text[token.start : token.end]:
+                if (value.unit == "s" and not alone) or ":" in self.text[token.start : token.end]:
                     continue  # "at 3 seconds" counts nothing
                 if any(isinstance(name[0], Quantity) for name in self.choices.tokens if name):
                     return None  # units are compared
@@ -1515,6 +1525,9 @@ class Reader:
         scores: dict[int, tuple[float, Mention]] = {}
         for one in self._paired(self._texts(start, end), self._letters(start, end, firm=True)):
             score = _SCORE.match(self.text, one.end, end)
+            row = self.text.rfind("\n", 0, one.start) + 1
+            if score is None and self.text.startswith("|", row):  # the last cell of its row
+                score = _SCORE.search(self.text, one.end, max(self.text.find("\n", one.end), one.end))
             if score and one.index is not None:
                 scores.setdefault(one.index, (float(score["value"]), one))
         if len(scores) < 2:
@@ -1536,6 +1549,22 @@ class Reader:
                     found[match.index] = replace(match, rule="quoted")
         return next(iter(found.values())) if len(found) == 1 else None
 
+    def _restated(self, mentions: Sequence[Mention], end: int) -> Match | None:
+        """The choice that the text ends with as a plain statement, after it was named before."""
+        last = mentions[-1]
+        if last.index is None or last.state != "claimed" or self.text[last.end : end].strip(_EDGES):
+            return None
+        before = [one for one in mentions[:-1] if one.index == last.index and one.state == "claimed"]
+        stop = max((m.end() for m in _HARD_BREAK.finditer(self.text, 0, last.start)), default=0)
+        if (
+            not before
+            or not stop
+            or mentions[-2].start >= stop
+            or not _IS.search(self.text, stop, last.start)
+        ):
+            return None
+        return Match(last.index, "contained", last.start, last.end)
+
     def _agreed(self, start: int, end: int, sentences: Sequence[tuple[int, int]]) -> Match:
         """The one choice that all sentences claim, or that the last line does."""
         mentions = self.mentions(start, end, firm=False)
@@ -1546,7 +1575,7 @@ class Reader:
         if _DECLINED.search(self.text, start, end):
             return match if match.rule in ("conflict", "ambiguous") else Match(None, "declined", start, end)
         if match.rule == "ambiguous":
-            return self._named_together(match, mentions, start, end)
+            return self._restated(mentions, end) or self._named_together(match, mentions, start, end)
         if match.rule == "none" and len(sentences) > 1:
             found = {
                 m.index: m
@@ -1558,6 +1587,7 @@ class Reader:
         return match
 
 
+_IS = re.compile(r"\b(?:is|are|was|were)\s(?:an? |the )?[\"'*_]{0,3}\Z")
 _NUMBERED = re.compile(r"\b(?:option|choice)\s?#?\s?\Z")
 _OPPOSITES = ("in", "un", "im", "il", "ir", "dis", "non")
 _PASSIVE = re.compile(r"\b(?:is|are|was|were|been|being|gets?|got)\b.{1,40}\bby\b")

@@ -280,7 +280,10 @@ def _counts(words: Sequence[Token], i: int, text: str) -> bool:
     value = words[i].value
     if value == "one":
         return not (
-            (before in languages.BEFORE_PRONOUN_ONE and not _ONLY_ONE.search(text, 0, words[i].end))
+            (
+                before in languages.BEFORE_PRONOUN_ONE
+                and not _ONLY_ONE.search(text, max(0, words[i].end - 16), words[i].end)
+            )
             or (isinstance(before, tuple) and before[0] == "ordinal")
             or after in languages.AFTER_PRONOUN_ONE
         )
