@@ -440,11 +440,11 @@ class Reader:
         return same if len(same) == 1 else []
 
     def _clauses(self, text: str) -> frozenset[tuple[Hashable, ...]]:
-        parts = [
-            tuple(token.value for token in tokenize(part, self.choices.dialect))
-            for part in re.split(r"[,;]\s(?:and\s)?|\sand\s", text.strip(_EDGES))
-        ]
-        return frozenset(parts) if len(parts) > 1 and all(len(part) > 2 for part in parts) else frozenset()
+        parts = re.split(r"[,;]\s(?:and\s)?|\sand\s", text.strip(_EDGES))
+        if not 1 < len(parts) < 8:
+            return frozenset()
+        clauses = [tuple(token.value for token in tokenize(part, self.choices.dialect)) for part in parts]
+        return frozenset(clauses) if all(len(clause) > 2 for clause in clauses) else frozenset()
 
     def _lettered(self, start: int, end: int) -> Match | None:
         """A part that is a letter with its text (or against it), and nothing else."""
@@ -1037,7 +1037,8 @@ class Reader:
             return claims
         wide, narrow = (set(self.choices.tokens[one.index or 0]) for one in claims)
         between = self.text[claims[0].end : claims[1].start]
-        return claims[1:] if wide < narrow and _SAID_OF.fullmatch(between) else claims
+        narrower = wide < narrow and len(between) < 80 and _SAID_OF.fullmatch(between)
+        return claims[1:] if narrower else claims
 
     def _has_no(self) -> bool:
         return any(name[:1] == ("no",) for name in self.choices.tokens)
