@@ -71,7 +71,9 @@ _NAMES_PAIR = re.compile(r"\b(?:both )?\(?([a-z])\)?\s?(?:and|&|\+)\s?\(?([a-z])
 _CLAUSE_ENDS = re.compile(
     r"\s*(?:\Z|[^\w\s]|\n|(?:because|since|as|it|he|she|they|i|you|we|there|and|or|nor|but)\b)"
 )
-_DENIED_BEHIND = re.compile(r"[\s\"'*_`)\]]{0,6}(?:[(,](?!\s*(?:no|not)\b)\s?)?" + languages.DENIED_BEHIND)
+_DENIED_BEHIND = re.compile(
+    r"[\s\"'*_`)\]]{0,6}(?:[(,](?!\s*(?:\w+ly )?(?:no|not)\b)\s?)?" + languages.DENIED_BEHIND
+)
 _COUNTERFACTUAL = re.compile(r"[\s\"'*_`)\]]{0,4}(?:\(?[a-z]\)?\s)?" + f"(?:{languages.COUNTERFACTUAL})")
 _HEDGED_BEHIND = re.compile(r"[\s\"'*_`)\]]{0,4}" + f"(?:{languages.HEDGES_BEHIND})")
 _ANSWERED = re.compile(
@@ -1365,7 +1367,10 @@ class Reader:
             return self._corrected(self._claim(*lines[0], firm=True), start, end)
         if (verbatim := self._verbatim(start, end)) is not None:
             return verbatim
-        if (ticked := self._ticked(lines)) is not None:
+        ticked = self._ticked(lines)
+        if ticked is None and len(lines) == 1 and len(self.choices.raw) > 2:
+            ticked = self._ticked(sentences, every=True)
+        if ticked is not None:
             return ticked
         if (bare := self._bare(lines)) is not None:
             return bare
@@ -1468,8 +1473,11 @@ class Reader:
                 return match
         return None
 
-    def _ticked(self, lines: Sequence[tuple[int, int]]) -> Match | None:
-        """A list or table in which each option is judged, and one is right."""
+    def _ticked(self, lines: Sequence[tuple[int, int]], *, every: bool = False) -> Match | None:
+        """A list or table in which each option is judged, and one is right.
+
+        `every`: each line must begin with an option, and all options must be judged.
+        """
         right: dict[int, tuple[int, int]] = {}
         judged = 0
         for start, end in lines[:60]:
@@ -1483,12 +1491,12 @@ class Reader:
                 for one in self._paired(self._texts(start, end), self._letters(start, end, firm=True))
                 if one.index is not None
             ]
-            if not mentions:
+            if not mentions or (every and self.text[start : mentions[0].start].strip(_EDGES)):
                 continue
             judged += 1
             if good and not bad:
                 right[mentions[0].index or 0] = (mentions[0].start, mentions[0].end)
-        if judged >= 2 and len(right) == 1:
+        if judged >= (len(self.choices.raw) if every else 2) and len(right) == 1:
             ((index, place),) = right.items()
             return Match(index, "ticked", *place)
         return self._ticked_column(lines)
