@@ -185,7 +185,7 @@ def _units() -> dict[str, tuple[str, Fraction]]:
         ("semitone", Fraction(1)): "semitone semitones",
         ("g", Fraction(1)): "g gram grams 克",
         ("g", Fraction(1000)): "kg kilogram kilograms 公斤",
-        ("m", Fraction(1)): "meter meters metre metres 米",
+        ("m", Fraction(1)): "m meter meters metre metres 米",
         ("m", Fraction(1000)): "km kilometer kilometers kilometre kilometres 公里",
     }
     found: dict[str, tuple[str, Fraction]] = {}
@@ -288,7 +288,7 @@ FILLERS: dict[str, str] = {
     "|certainly|obviously|simply|in fact|actually|that|option|choice|answer|letter|the|is|it is|it's|as "
     "follows"
     "|still|of course|candidate|number|going to be|would be|there (?:is|are)|they are|this is|surely|just"
-    "|only|either way|so"
+    "|only|either way|so|perhaps|maybe|possibly"
     "|correct|right|best|final|my|category|label|class",
     "german": "also|daher|somit|wahrscheinlich|eindeutig|option|antwort|die|der|das|buchstabe|den|ein"
     "|eine|einen",
@@ -334,7 +334,7 @@ CONFIRMING = (
     r"|fitting)(?: (?:answer|option|choice|one|match|fit|candidate|response|description|explanation"
     r"|interpretation))?\b"
     r"|(?:fits|matches|describes|explains|captures|suits)(?: (?:this|it|the \w+(?: \w+)?|what (?:i|we) "
-    r"hear))? (?:best|perfectly|most (?:closely|accurately))"
+    r"hear))? (?:best|perfectly|better|most (?:closely|accurately))"
     r"|is my (?:final )?(?:answer|choice|pick|selection)|it is\b(?=[.!]?\s*\Z)"
     r"|(?:ist|wäre) (?:die )?(?:richtige?|korrekte?|beste)|est (?:la )?(?:bonne|correcte?|juste|meilleure?"
     r"|exacte?)"
@@ -385,7 +385,7 @@ DENIALS_BEHIND = (
 DENIED_BEHIND = (
     r"(?:is|are|was|were|can be|could be|would be|be|being|seems?|sounds?|looks?|appears?|has been|have "
     r"been|does|do|did|can|could|has|gets?"
-    r"|would|must be|may be|:|-|\||=|option|answer|as)?\s*"
+    r"|would|must be|may be|[\"']?:\s?[\"']?|-|\||=|option|answer|as)?\s*"
     r"(?:(?:clearly|also|therefore|definitely|very|quite|probably|thus|simply|just|far|completely|all|both"
     r"|then|be|likely|the) )*"
     r"(?:not\b|incorrect|wrong|false\b|unlikely|ruled out|excluded|eliminated|dismissed|rejected|discarded"
@@ -394,7 +394,7 @@ DENIED_BEHIND = (
     r"|plausible|fitting)|too \w+|doesn't|didn't|isn't|falsch|ausgeschlossen"
     r"|faux|fausse|incorrecte?|falso|falsa|errad[ao]|sbagliat[ao]|неверн|неправильн|исключ|خطأ|خاطئ)"
 )
-COUNTERFACTUAL = r"(?:would|might) (?!be (?:the |my )?(?:correct|best|right|most|answer|my)|fit|match|go|say|explain)|normally|typically|usually"
+COUNTERFACTUAL = r"(?:would|might)\b(?! (?:be (?:the |my )?(?:correct|best|right|most|answer|my)|fit|match|go|say|explain))|normally|typically|usually"
 HEDGES = _set(
     "maybe perhaps possibly might could may initially thought considered considering considers either "
     "whether suggests first-impression if tempting versus vs between possible vielleicht entweder könnte "
@@ -408,6 +408,9 @@ HEDGING_PHRASES = (
     "would be if",
     "one might",
     "i said",
+    "first chose",
+    "first picked",
+    "i first",
 )
 HEDGES_BEHIND = r"(?:is|are|seems?|was|were|sounds?)?\s*(?:also |initially |equally |remotely |somewhat )*(?:possible|plausible|conceivable|tempting|considered|a possibility|an option|my first)|\?"
 CONTRASTS = _set(
@@ -421,17 +424,18 @@ CORRECTIONS = (
     r"|-\s|\.\.\.))|\bnope\b|\bon (?:second thought|reflection|closer)"
     r"|\bor rather\b|\bsorry\b|\bhmm+\b|\blet me (?:re|correct|listen|check|think)|\bmore precisely\b"
     r"|\bbut then\b"
-    r"|不对|等等|更正|不,|其实|いや|待って|違い|아니,|잠깐|moment mal|warte|halt,|attends|pardon|espera|perdón|aspetta|подожди"
+    r"|(?<!\S)=(?!\S)|不对|等等|更正|不,|其实|いや|待って|違い|아니,|잠깐|moment mal|warte|halt,|attends|pardon|espera|perdón|aspetta|подожди"
     r"|нет,"
 )
 CONCLUSIONS = (
     r"\b(?:so|therefore|thus|hence|overall|consequently|accordingly|in conclusion|to conclude|in summary"
-    r"|in short|conclusion|ultimately|altogether|in total|total|finally|by elimination"
+    r"|in short|conclusion|ultimately|altogether|in total|finally|by elimination"
+    r"|which is(?! (?:\w+er|more|less|not|too|very|so)\b)|remaining (?:one|option|choice)|the only (?:one|option|choice|candidate) (?:left|remaining|that (?:is|remains))"
     r"|this (?:indicates|means|suggests|points to|confirms|implies|makes|leaves|corresponds to)|that "
     r"(?:makes|leaves|means)|which (?:leaves|means|makes|indicates|suggests)|leav(?:es|ing)|it must|must "
     r"be|has to be"
     r"|points to|corresponds to|best candidate|best guess|i conclude|most likely|most probably|clearly"
-    r"|definitely|also|daher|folglich|somit|deshalb|donc|ainsi|por lo tanto|por tanto|así que|entonces"
+    r"|definitely|daher|folglich|somit|deshalb|donc|ainsi|por lo tanto|por tanto|así que|entonces"
     r"|portanto|logo|assim"
     r"|quindi|dunque|pertanto|поэтому|следовательно|итак|значит|لذلك|إذن|لذا)\b|因此|所以|综上|故|よって|したがって|だから"
     r"|つまり|따라서|그러므로|그래서|결론"
@@ -579,6 +583,18 @@ RELATED = {
     "afraid": "fear", "happily": "happy", "sadly": "sad", "surprised": "surprise", "disgusted": "disgust",
     "anxious": "anxiety", "calmly": "calm", "men": "man", "women": "woman", "children": "child", "people": "person",
     "excited": "excitement", "excitedly": "excitement", "frustrated": "frustration", "nervously": "nervous",
+    "australia": "australian", "america": "american", "india": "indian", "britain": "british", "spain": "spanish",
+    "italy": "italian", "portugal": "portuguese", "germany": "german", "france": "french", "japan": "japanese",
+    "china": "chinese", "russia": "russian", "korea": "korean", "ireland": "irish", "scotland": "scottish",
+    "broke": "break", "broken": "break", "spoke": "speak", "spoken": "speak", "sang": "sing", "sung": "sing",
+    "ran": "run", "fell": "fall", "fallen": "fall", "drove": "drive", "driven": "drive", "threw": "throw",
+    "thrown": "throw", "gave": "give", "given": "give", "took": "take", "taken": "take", "told": "tell",
+    "bought": "buy", "sold": "sell", "woke": "wake", "forgot": "forget", "forgotten": "forget", "wrote": "write",
+    "written": "write", "ate": "eat", "eaten": "eat", "stole": "steal", "stolen": "steal", "began": "begin",
+    "came": "come", "rang": "ring", "hid": "hide", "hidden": "hide", "shouted": "shout", "won": "win",
+    "male": "man", "female": "woman",
+    "mexico": "mexican", "canada": "canadian", "brazil": "brazilian",
 }  # fmt: skip
 
+POSSESSIVES = _set("his her their my your our its")
 SMALL_WORDS = _set("and of is are to it in was with then > by its be there on at this that i sounds answer")

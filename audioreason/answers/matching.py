@@ -18,6 +18,7 @@ from functools import lru_cache
 
 from audioreason.answers import languages
 from audioreason.answers.fold import Folded, fold
+from audioreason.answers.statements import alternatives
 from audioreason.answers.tokens import Dialect, Quantity, Token, tokenize
 
 LONGEST = 8000  # characters of a text in which choices are looked for, half at each end
@@ -59,6 +60,8 @@ _CONNECTED = re.compile(
 _LABEL = re.compile(
     r"\s*[(\[]?([A-Za-z])(?:[)\]][.:]?|[.:、])\s+(?=\S)|\s*[(\[]([A-Za-z])[)\]][.:]?\s*(?=\S)"
 )
+_BEFORE_WORD = re.compile(r"\s\w")
+_NUMBER_LABEL = re.compile(r"\s*(\d{1,2})[.)]\s+(?=\S)")
 _BOLD = re.compile(
     r"\*\*([^*\n]{1,400})\*\*|__([^_\n]{1,400})__|<(?:b|strong|mark|u)>([^<\n]{1,400})<|\\text(?:bf"
     r"|it)?\{([^{}\n]{1,400})\}|✅\s?([^\n]{1,400})|👉\s?([^\n]{1,400})"
@@ -68,15 +71,30 @@ _NAMES_PAIR = re.compile(r"\b(?:both )?\(?([a-z])\)?\s?(?:and|&|\+)\s?\(?([a-z])
 _CLAUSE_ENDS = re.compile(
     r"\s*(?:\Z|[^\w\s]|\n|(?:because|since|as|it|he|she|they|i|you|we|there|and|or|nor|but)\b)"
 )
-_DENIED_BEHIND = re.compile(r"[\s\"'*_`)\]]{0,6}(?:[(,](?!\s*(?:no|not)\b)\s?)?" + languages.DENIED_BEHIND)
+_DENIED_BEHIND = re.compile(
+    r"[\s\"'*_`)\]]{0,6}(?:[(,](?!\s*(?:\w+ly )?(?:no|not)\b)\s?)?" + languages.DENIED_BEHIND
+)
 _COUNTERFACTUAL = re.compile(r"[\s\"'*_`)\]]{0,4}(?:\(?[a-z]\)?\s)?" + f"(?:{languages.COUNTERFACTUAL})")
 _HEDGED_BEHIND = re.compile(r"[\s\"'*_`)\]]{0,4}" + f"(?:{languages.HEDGES_BEHIND})")
 _ANSWERED = re.compile(
     r"[^.!?;\n]{0,24}\?[\s\"'*_(-]{0,6}(?:(?P<yes>yes|yeah|indeed|是的)|no|nope|not|unlikely|不是)\b"
 )
+_ENDS = re.compile(r"[\s\"'*_`)]{0,4}(?:,\s(?=that|which|because|since|as|so|not)|[.!]?[\s*_\"']*\Z|[.!\n])")
 _CORRECTION = re.compile(languages.CORRECTIONS)
 _CONCLUSION = re.compile(languages.CONCLUSIONS)
 _CLAUSE_BREAK = re.compile(r"[.;!?\n]|,(?=\s)|\s-\s|[,:](?=[\u3040-\u9fff\uac00-\ud7af])|:\s")
+_ANY_OF = re.compile(r"\b(?:and|or|nor|und|oder|et|ou|y|o|e)\b|和|或|/|&")
+_SO = re.compile(
+    r"[,;]\s(?:and )?(?:so|thus|therefore|hence|consequently|which means(?: that)?)\b"
+    r"(?! (?:can|is|are|was)\b)"
+)
+_TAKEN_BACK = re.compile(
+    r"[\s.!*_\"')-]{0,8}(?:no,? )?(?:wait|actually|correction|scratch that|sorry|or rather"
+    r"|on second thought)\b"
+)
+_OR_BEHIND = re.compile(r"[\s\"'*_`)]{0,4}(?:or|oder|ou)\b")
+_LISTED = re.compile(r"\s*(?:an?\s|the\s)?[\"'*_`(]{0,3}\Z")
+_LIST_GOES_ON = re.compile(r"[\s\"'*_`)]{0,4},?\s?(?:or|nor)\b")
 _HARD_BREAK = re.compile(
     r"[.;!?](?=[\s\"'*)\]]|\Z)|\n|[.!?;](?=[\u3040-\u9fff\uac00-\ud7af])|(?<=[\u3040-\u9fff])[.!?;]"
 )
@@ -84,7 +102,12 @@ _REASON = re.compile(
     r"[.;!?](?=[\s\"'*)\]]|\Z)|\n|\s-+\s|:\s|\(|[.!?;,](?=[\u3040-\u9fff\uac00-\ud7af])|,\swith\b|\swith "
     r"(?:a (?:bit|hint|touch|trace|little)|some|no)\b|,?\s(?:because|since|as|given|due to|based on|for"
     r"|which|where|while|whereas|although|though|considering|supported|denn|weil|parce|car|porque|pois"
-    r"|perché|потому|without|who|that|like)\b|因为|由于|から|ので"
+    r"|perché|потому|without|who|(?<!says )(?<!said )(?<!thinks )(?<!tells )that|like)\b|因为|由于|から|ので"
+)
+_SAID_OF = re.compile(
+    r",? it is (?:an? )?"
+    r"|(?:(?!\b(?:and|but|or|not|while|because|since|as|if|when|so|than|then)\b)[^.,;:!?\n])*"
+    r"\b(?:is|are|was|were|be|on|called)\s(?:\w+ly )?(?:an? |the )?"
 )
 _ALSO = re.compile(r"\bor (?:it|maybe|perhaps|possibly)\b|\b(?:it )?could also be\b|也可能|或者|也有可能")
 _SPECIAL = {kind: re.compile(pattern) for kind, pattern in languages.SPECIAL.items()}
@@ -184,6 +207,10 @@ def _options(choices: tuple[str, ...]) -> Options:
         fold(choice[label.end() :]).text if label and letters else text
         for choice, text, label in zip(choices, folded, labels, strict=True)
     ]
+    counted = bodies
+    numbers = [_NUMBER_LABEL.match(body) for body in bodies]
+    if {int(number[1]) for number in numbers if number} == set(range(1, len(choices) + 1)):
+        bodies = [body[number.end() :] for body, number in zip(bodies, numbers, strict=True) if number]
     plain = [body.strip(_EDGES) for body in bodies]
     dialect = Dialect(
         music=any(_MUSIC.match(body) for body in plain),
@@ -208,7 +235,7 @@ def _options(choices: tuple[str, ...]) -> Options:
         letters,
         dialect,
         special,
-        tuple(_count(body, dialect) for body in bodies),
+        tuple(_count(body, dialect) for body in counted),
         max((len(text) for text in folded), default=0),
     )
 
@@ -262,7 +289,11 @@ class Reader:
         start, end = self._trim(start, end)
         if start >= end:
             return NOTHING
+        if self.text.startswith("~~", start):  # struck out
+            return Match(None, "ambiguous", start, end)
         end = max(end, self._reach(start, end))
+        if _TAKEN_BACK.match(self.text, end):
+            end = self._sentences(end, min(len(self.text), end + 400))[0][1]
         whole = self._whole(start, end)
         if whole is not None:
             return whole
@@ -375,7 +406,7 @@ class Reader:
                 for i, name in enumerate(self.choices.tokens)
                 if values in _variants(name) or (name[0:1] in (("yes",), ("no",)) and values == name[1:])
             ]
-            same = same or self._same_letters(body)
+            same = same or self._same_letters(body) or self._same_clauses(start, end)
             if same:
                 return (
                     Match(same[0], "normalised", start, end)
@@ -403,6 +434,19 @@ class Reader:
             return []
         same = [i for i, name in enumerate(self.choices.names) if _letters_of(name) == letters]
         return same if len(same) == 1 else []
+
+    def _same_clauses(self, start: int, end: int) -> list[int]:
+        """The one choice of the same clauses in another order; a list of mere names may be an order."""
+        said = self._clauses(self.text[start:end])
+        same = [i for i, name in enumerate(self.choices.names) if said and self._clauses(name) == said]
+        return same if len(same) == 1 else []
+
+    def _clauses(self, text: str) -> frozenset[tuple[Hashable, ...]]:
+        parts = re.split(r"[,;]\s(?:and\s)?|\sand\s", text.strip(_EDGES))
+        if not 1 < len(parts) < 8:
+            return frozenset()
+        clauses = [tuple(token.value for token in tokenize(part, self.choices.dialect)) for part in parts]
+        return frozenset(clauses) if all(len(clause) > 2 for clause in clauses) else frozenset()
 
     def _lettered(self, start: int, end: int) -> Match | None:
         """A part that is a letter with its text (or against it), and nothing else."""
@@ -451,8 +495,12 @@ class Reader:
                 and len(said) == len(self.choices.raw) - 1
                 and index not in said
                 and not re.search(r"\b(?:or|options?|choices?)\b|\?", self.text[start:end])
-                and re.search(r"\b(?:are|is|hear|contains?|includes?|plays?|present)\b", self.text[start:end])
+                and re.search(
+                    r"\b(?:are|is|be|hear|contains?|includes?|plays?|present)\b", self.text[start:end]
+                )
             ):
+                return Match(index, "special", start, end)
+            if kind == "all" and index in said and len(others) == len(self.choices.raw) - 1:
                 return Match(index, "special", start, end)
             if kind == "neither" and not others and said == {index}:
                 return Match(index, "contained", start, end)
@@ -655,10 +703,12 @@ class Reader:
         spans = [(one.start, one.end) for one in texts]
         for letter in letters:
             inside = next((n for n, (s, e) in enumerate(spans) if s <= letter.start < e), None)
-            if inside is not None:
+            if inside is not None and spans[inside] != (letter.start, letter.end):
                 used.add(id(letter))
                 continue
             for n, other in enumerate(texts):
+                if inside is not None and not self._agree(letter, other):
+                    continue
                 gap = other.start - letter.end
                 if not 0 <= gap <= 12 or n in taken:
                     continue
@@ -667,7 +717,7 @@ class Reader:
                 between = text[letter.end : other.start]
                 if (
                     re.fullmatch(
-                        r"[\s)\]}>\"'*_`.:,;|=\-([$\\>→✅❌]{1,12}(?:(?:the|an?|is|means|say\w*) "
+                        r"[\s)\]}>\"'*_`.:,;|=\-([$\\>→✅❌]{1,12}(?:(?:the|an?|is|means|say\w*|note) "
                         r"?){0,2}[\"'*]{0,3}",
                         between,
                     )
@@ -682,19 +732,33 @@ class Reader:
                     and self._in_list(letter, letters)
                 ):
                     continue
+                if (
+                    "." in between
+                    and not self._agree(letter, other)
+                    and other.index is not None
+                    and (
+                        len(self.choices.tokens[other.index]) > 2
+                        or self.choices.tokens[other.index][0] in languages.BETWEEN
+                    )
+                    and _BEFORE_WORD.match(text, other.end)
+                ):
+                    continue  # another sentence: "B. The tempo is constant at first"
                 made.append(self._pair(letter, other))
                 used.add(id(letter))
-                taken.add(n)
+                taken |= {n, inside if inside is not None else n}
                 break
         for letter in letters:
             if id(letter) in used or not letter.sure:
                 continue
+            inside = next((n for n, (s, e) in enumerate(spans) if s <= letter.start < e), None)
             for n, other in enumerate(texts):
+                if inside is not None and not self._agree(letter, other):
+                    continue
                 gap = letter.start - other.end
                 between = text[other.end : letter.start]
                 if (
                     n not in taken
-                    and 0 < gap <= 6
+                    and 0 < gap <= 20
                     and re.fullmatch(
                         r"[\s\"'*_`.]*[(\[][\s\"'*_`]*(?:option )?|\s?[-/]\s?option |, (?:so |i\.e\.,? "
                         r")?(?:option |choice )\(?",
@@ -703,8 +767,11 @@ class Reader:
                 ):
                     made.append(self._pair(letter, other))
                     used.add(id(letter))
-                    taken.add(n)
+                    taken |= {n, inside if inside is not None else n}
                     break
+            if inside is not None:
+                used.add(id(letter))
+        used |= {id(one) for one in letters if any(s <= one.start < e for s, e in spans)}
         made += [letter for letter in letters if id(letter) not in used]
         made += [other for n, other in enumerate(texts) if n not in taken]
         return sorted(made, key=lambda mention: mention.start)
@@ -732,6 +799,8 @@ class Reader:
         left = max(start, mention.start - 90)
         before = text[left : mention.start]
         breaks = [m.end() for m in _CLAUSE_BREAK.finditer(before)]
+        if breaks and _LISTED.match(before, breaks[-1]) and _LIST_GOES_ON.match(text, mention.end):
+            breaks.pop()  # the comma of a list: "not a drill, a shovel or a hammer"
         clause = before[breaks[-1] :] if breaks else before
         words = re.findall(
             r"n't|[^\W_]+(?:-[^\W_]+)?", clause.replace("cannot", "can not").replace("n't", " not")
@@ -824,6 +893,11 @@ class Reader:
                 and states[n] in ("denied", "hedged")
                 and states[n + 1] == "claimed"
                 and not self._denied_behind(mentions[n])
+                and not (
+                    {mention.index for mention in mentions} == set(range(len(self.choices.raw)))
+                    and n + 2 == len(mentions)
+                    and not _ANY_OF.search(self.text, mentions[n].end, mentions[n + 1].start)
+                )  # "not the train, the plane"
             ):
                 states[n + 1] = states[n]
             elif (
@@ -835,11 +909,12 @@ class Reader:
                 )
             ):
                 states[n + 1] = "denied"
+        behind = [self._denied_behind(mention) for mention in mentions]
         for n in range(len(linked) - 1, -1, -1):  # "A, B and D are ruled out", "A or B?"
             if not linked[n] or states[n] != "claimed":
                 continue
-            if states[n + 1] == "denied" and self._denied_behind(mentions[n + 1]):
-                states[n] = "denied"
+            if states[n + 1] == "denied" and behind[n + 1]:
+                states[n], behind[n] = "denied", True
             elif states[n + 1] == "hedged" and (
                 self._hedged_behind(mentions[n + 1])
                 or " or " in self.text[mentions[n].end : mentions[n + 1].start]
@@ -875,13 +950,20 @@ class Reader:
         if not claims:
             hedged = [mention for mention in mentions if mention.state == "hedged"]
             claims = self._sure(hedged)
+            declined = _DECLINED.search(self.text, start, end)
+            if claims and declined and " but " not in self.text[declined.end() : claims[0].start]:
+                return Match(None, "declined", start, end)
+            if claims and _OR_BEHIND.match(self.text, claims[-1].end):
+                return Match(None, "ambiguous", start, end)
             if not claims:
                 denied = any(mention.state == "denied" for mention in mentions)
                 return Match(None, "denied" if denied else "none", start, end)
-        claims = self._after_correction(claims)
+        claims = self._narrowed(self._after_correction(claims))
         if firm:
             claims = self._before_reasons(claims)
-        return self._only(claims)
+        head = claims[0]
+        clear = firm and not _fill(self.text[start : head.start]) and _ENDS.match(self.text, head.end)
+        return self._only(claims, clear=clear is not None and clear is not False)
 
     def _sure(self, mentions: Sequence[Mention]) -> list[Mention]:
         """Mentions that can hardly mean anything else, and letters that are listed with one."""
@@ -900,7 +982,7 @@ class Reader:
     def _connected(self, a: Mention, b: Mention) -> bool:
         return _CONNECTED.fullmatch(self.text[a.end : b.start]) is not None
 
-    def _only(self, claims: Sequence[Mention]) -> Match:
+    def _only(self, claims: Sequence[Mention], *, clear: bool = False) -> Match:
         conflict = next((mention for mention in claims if mention.how == "conflict"), None)
         if conflict is not None:
             return Match(None, "conflict", conflict.start, conflict.end)
@@ -909,7 +991,7 @@ class Reader:
         if len({mention.index for mention in claims}) > 1:
             return Match(None, "ambiguous", claims[0].start, claims[-1].end)
         best = next((mention for mention in claims if mention.how == "lettered_text"), claims[0])
-        if best.how == "text" and self._counted_otherwise(best, claims):
+        if best.how == "text" and not clear and self._counted_otherwise(best, claims):
             return Match(None, "ambiguous", best.start, best.end)
         rule = {"text": "contained"}.get(best.how, best.how)
         return Match(best.index, rule, best.start, best.end)
@@ -922,11 +1004,13 @@ class Reader:
             return False
         left = max(
             m.end()
-            for pattern in (_START, _HARD_BREAK, _CORRECTION)
+            for pattern in (_START, _HARD_BREAK, _CORRECTION, _SO)
             for m in pattern.finditer(self.text, 0, mention.start)
         )
         stop = _HARD_BREAK.search(self.text, mention.end)
         right = stop.start() if stop else len(self.text)
+        if " = " in self.text[mention.end : right]:
+            return True
         if colon := re.search(r":\s|\(", self.text[mention.end : right]):
             right = mention.end + colon.start()
         numbers = {
@@ -945,7 +1029,18 @@ class Reader:
             correction = _CORRECTION.search(between)
             if correction and not ("no" in correction[0] and self._has_no()):
                 return claims[n:]
+            if _SO.search(between) and "." not in between:
+                return claims[n:]
         return claims
+
+    def _narrowed(self, claims: list[Mention]) -> list[Mention]:
+        """Only the last of two where it says the first more closely: "the water is cold water"."""
+        if len(claims) != 2 or claims[0].index is None or claims[1].index is None:
+            return claims
+        wide, narrow = (set(self.choices.tokens[one.index or 0]) for one in claims)
+        between = self.text[claims[0].end : claims[1].start]
+        narrower = wide < narrow and len(between) < 80 and _SAID_OF.fullmatch(between)
+        return claims[1:] if narrower else claims
 
     def _has_no(self) -> bool:
         return any(name[:1] == ("no",) for name in self.choices.tokens)
@@ -970,7 +1065,7 @@ class Reader:
             later = self._decide(
                 self.mentions(correction.end(), stop, firm=True), correction.end(), stop, firm=True
             )
-            if later.index is not None:
+            if later.index is not None or later.rule == "ambiguous":
                 return later
         return match
 
@@ -979,6 +1074,7 @@ class Reader:
     def _opposite(self, start: int, end: int) -> Match | None:
         """ "not correct" is "incorrect", where that is a choice."""
         words = [str(token.value) for token in tokenize(self.text, self.choices.dialect, start, end)]
+        words = [word for word in words if word not in ("been", "be", "being", "very", "really", "at", "all")]
         negated = {_stem(words[n + 1]) for n, word in enumerate(words[:-1]) if word == "not"}
         found = [
             i
@@ -1050,7 +1146,7 @@ class Reader:
             value = token.value
             following = tokens[n + 1].value if n + 1 < len(tokens) else None
             if isinstance(value, Quantity) and isinstance(value.value, Fraction):
-                if not (alone or value.unit == "time") or ":" in self.text[token.start : token.end]:
+                if (value.unit == "s" and not alone) or ":" in self.text[token.start : token.end]:
                     continue  # "at 3 seconds" counts nothing
                 if any(isinstance(name[0], Quantity) for name in self.choices.tokens if name):
                     return None  # units are compared
@@ -1143,6 +1239,14 @@ class Reader:
                 if self._state(mention, first, last) == "claimed" and not re.search(
                     r"\b(?:not|never|no)\b|n't", self.text[a:b]
                 ):
+                    if _PASSIVE.search(self.text, a, b) and "by" not in self.choices.tokens[index]:
+                        words = _stemmed(self.choices.tokens[index])
+                        turned = [
+                            i
+                            for i, n in enumerate(self.choices.tokens)
+                            if _stemmed(n) == words and i != index
+                        ]
+                        return Match(turned[0], "spread", a, b) if len(turned) == 1 else None
                     return Match(index, "spread", a, b)
         return None
 
@@ -1155,6 +1259,9 @@ class Reader:
         if not said or len(said) > 14 or said & _UNTOLD or not all(map(_is_word, said)):
             return None
         names = [_stemmed(name) for name in self.choices.tokens]
+        without = [name - languages.POSSESSIVES for name in names]  # "his flat" is "the flat" too
+        if len(set(without)) == len(without):
+            names = without
         shared = frozenset.intersection(*names) if len(names) > 1 else frozenset()
         if shared - said - languages.PRONOUNS:
             return None
@@ -1260,7 +1367,10 @@ class Reader:
             return self._corrected(self._claim(*lines[0], firm=True), start, end)
         if (verbatim := self._verbatim(start, end)) is not None:
             return verbatim
-        if (ticked := self._ticked(lines)) is not None:
+        ticked = self._ticked(lines)
+        if ticked is None and len(lines) == 1 and len(self.choices.raw) > 2:
+            ticked = self._ticked(sentences, every=True)
+        if ticked is not None:
             return ticked
         if (bare := self._bare(lines)) is not None:
             return bare
@@ -1363,8 +1473,11 @@ class Reader:
                 return match
         return None
 
-    def _ticked(self, lines: Sequence[tuple[int, int]]) -> Match | None:
-        """A list or table in which each option is judged, and one is right."""
+    def _ticked(self, lines: Sequence[tuple[int, int]], *, every: bool = False) -> Match | None:
+        """A list or table in which each option is judged, and one is right.
+
+        `every`: each line must begin with an option, and all options must be judged.
+        """
         right: dict[int, tuple[int, int]] = {}
         judged = 0
         for start, end in lines[:60]:
@@ -1378,15 +1491,41 @@ class Reader:
                 for one in self._paired(self._texts(start, end), self._letters(start, end, firm=True))
                 if one.index is not None
             ]
-            if not mentions:
+            if not mentions or (every and self.text[start : mentions[0].start].strip(_EDGES)):
                 continue
             judged += 1
             if good and not bad:
                 right[mentions[0].index or 0] = (mentions[0].start, mentions[0].end)
-        if judged >= 2 and len(right) == 1:
+        if judged >= (len(self.choices.raw) if every else 2) and len(right) == 1:
             ((index, place),) = right.items()
             return Match(index, "ticked", *place)
+        return self._ticked_column(lines)
+
+    def _ticked_column(self, lines: Sequence[tuple[int, int]]) -> Match | None:
+        """A table with a column for each option, and a row in which one cell is right."""
+        rows = [self._cells(*line) for line in lines[:60] if self.text[line[0]] == "|"]
+        for n, row in enumerate(rows):
+            heads = {
+                k: match.index
+                for k, cell in enumerate(row)
+                if (match := self.whole(*cell)) is not None and match.index is not None
+            }
+            if len(set(heads.values())) < 2:
+                continue
+            for later in rows[n + 1 :]:
+                good = [
+                    k
+                    for k, cell in enumerate(later)
+                    if _GOOD.search(self.text, *cell) and not _BAD.search(self.text, *cell)
+                ]
+                if len(later) == len(row) and len(good) == 1 and good[0] in heads:
+                    return Match(heads[good[0]], "ticked", *row[good[0]])
         return None
+
+    def _cells(self, start: int, end: int) -> list[tuple[int, int]]:
+        """The cells of a line of a table."""
+        bars = [n for n in range(start, end) if self.text[n] == "|"]
+        return [(a + 1, b) for a, b in itertools.pairwise(bars)]
 
     def _scored(self, start: int, end: int) -> Match | None:
         """A score or a probability for each option: the highest one."""
@@ -1395,6 +1534,9 @@ class Reader:
         scores: dict[int, tuple[float, Mention]] = {}
         for one in self._paired(self._texts(start, end), self._letters(start, end, firm=True)):
             score = _SCORE.match(self.text, one.end, end)
+            row = self.text.rfind("\n", 0, one.start) + 1
+            if score is None and self.text.startswith("|", row):  # the last cell of its row
+                score = _SCORE.search(self.text, one.end, max(self.text.find("\n", one.end), one.end))
             if score and one.index is not None:
                 scores.setdefault(one.index, (float(score["value"]), one))
         if len(scores) < 2:
@@ -1416,20 +1558,37 @@ class Reader:
                     found[match.index] = replace(match, rule="quoted")
         return next(iter(found.values())) if len(found) == 1 else None
 
+    def _restated(self, mentions: Sequence[Mention], end: int) -> Match | None:
+        """The choice that the text ends with as a plain statement, after it was named before."""
+        last = mentions[-1]
+        if last.index is None or last.state != "claimed" or self.text[last.end : end].strip(_EDGES):
+            return None
+        before = [one for one in mentions[:-1] if one.index == last.index and one.state == "claimed"]
+        stop = max((m.end() for m in _HARD_BREAK.finditer(self.text, 0, last.start)), default=0)
+        if (
+            not before
+            or not stop
+            or mentions[-2].start >= stop
+            or not _IS.search(self.text, stop, last.start)
+        ):
+            return None
+        return Match(last.index, "contained", last.start, last.end)
+
     def _agreed(self, start: int, end: int, sentences: Sequence[tuple[int, int]]) -> Match:
         """The one choice that all sentences claim, or that the last line does."""
         mentions = self.mentions(start, end, firm=False)
         match = self._decide(mentions, start, end, firm=False)
-        if match.index is not None:
+        hedged = not any(mention.state == "claimed" for mention in mentions)
+        if match.index is not None and not (hedged and _DECLINED.search(self.text, start, end)):
             return match
         if _DECLINED.search(self.text, start, end):
             return match if match.rule in ("conflict", "ambiguous") else Match(None, "declined", start, end)
         if match.rule == "ambiguous":
-            return self._named_together(match, mentions, start, end)
+            return self._restated(mentions, end) or self._named_together(match, mentions, start, end)
         if match.rule == "none" and len(sentences) > 1:
             found = {
                 m.index: m
-                for m in (self._claim(a, b, firm=False) for a, b in sentences[:12])
+                for m in (self._claim(a, b, firm=False) for a, b in sentences[:12] if self.text[a] != "|")
                 if m.index is not None
             }
             if len(found) == 1:
@@ -1437,8 +1596,10 @@ class Reader:
         return match
 
 
+_IS = re.compile(r"\b(?:is|are|was|were)\s(?:an? |the )?[\"'*_]{0,3}\Z")
 _NUMBERED = re.compile(r"\b(?:option|choice)\s?#?\s?\Z")
 _OPPOSITES = ("in", "un", "im", "il", "ir", "dis", "non")
+_PASSIVE = re.compile(r"\b(?:is|are|was|were|been|being|gets?|got)\b.{1,40}\bby\b")
 _ABBREVIATED = re.compile(r"(?<![^\W_])[a-z]\Z")
 _LONG = re.compile(r".{400}", re.DOTALL)
 _START = re.compile(r"\A")
@@ -1453,7 +1614,7 @@ _ORDINAL = re.compile(
     rf"|(?:^|\bthe |\bla |\ble |\bdie )(?P<ordinal2>{'|'.join(languages.ORDINALS)}|last)[\s.*\"'!]*\Z"
     rf"|\b(?P<ordinal3>{'|'.join(languages.ORDINALS)}|last) of (?:the|these|those)? ?(?:two|three|four|five"
     rf"|six|options|choices|answers|list|above)\b"
-    r"|\b(?:option|choice|answer|number|no\.|nr\.?|#|nummer|opción|вариант)\s?(?:number |no\.? "
+    r"|(?:\b(?:option|choice|answer|number|no\.|nr\.?|nummer|opción|вариант)|(?<!\w)#)\s?(?:number |no\.? "
     r"|#)?(?P<number>[1-9]|one|two|three|four|five|six)\b(?![.:/]\d)"
     r"|\b(?P<digits>[1-9])(?:st|nd|rd|th) (?:option|choice|one|answer)\b"
     r"|第\s?(?P<script>[一二三四五1-5])\s?(?:个|项|番目|つ目)?\s?(?:选项|选択肢|答案|$|是|です|번)"
@@ -1482,14 +1643,11 @@ def _fill(text: str) -> str:
 
 
 def _fillers() -> re.Pattern[str]:
-    words: list[str] = []
-    for listed in languages.FILLERS.values():
-        words += [fold(word).text for word in listed.split("|")]
-    plain = sorted({word for word in words if word.isascii() or word[0] < "\u3000"}, key=len, reverse=True)
-    scripts = sorted({word for word in words if word[0] >= "\u3000"}, key=len, reverse=True)
+    plain = alternatives(languages.FILLERS, scripts=False)
+    scripts = alternatives(languages.FILLERS, scripts=True)
     return re.compile(
-        rf"(?<![^\W_])(?:{'|'.join(plain)}|it|this|that|are|was|an?|my answer|final|be|i|would|say|think"
-        rf"|believe|hear|we|can)(?![^\W_])|{'|'.join(scripts)}"
+        rf"(?<![^\W_])(?:{plain}|it|this|that|are|was|an?|my answer|final|be|i|would|say|think"
+        rf"|believe|hear|we|can)(?![^\W_])|{scripts}"
     )
 
 
@@ -1575,6 +1733,10 @@ _ENDINGS = (
 @lru_cache(maxsize=4096)
 def _stem(word: str) -> str:
     word = languages.RELATED.get(word, word)
+    if word.endswith("ically"):
+        word = word[:-4]
+    elif word.endswith(("ies", "ied")) and len(word) > 4:
+        word = f"{word[:-3]}y"
     for ending in _ENDINGS:
         if (
             word.endswith(ending)

@@ -81,8 +81,10 @@ _HEADING = (
 _FONT = re.compile(r"(?:\\[a-z]+\s?\{)+([^{}]*)\}*")
 _REFUSAL = re.compile(
     r"\b(?:i(?:'m| am) (?:sorry|unable|not able)"
-    r"|i (?:can(?:no|')t|cannot|could not|couldn't|am unable to|do not have the ability to)"
-    r" (?:hear|listen|process|access|analy[sz]e|determine|help|assist|answer|play)|as an ai\b"
+    r"|i (?:can(?:no|')t|cannot|could not|couldn't|am unable to|do(?: not|n't) have (?:the ability|access) to"
+    r"|did(?: not|n't) receive)"
+    r" (?:hear|listen|process|access|analy[sz]e|determine|help|assist|answer|play"
+    r"|(?:the |any |your )?(?:audio|recording|clip))|as an ai\b"
     r"|no audio (?:clip |file |input )?(?:was|is|has been|seems to be) (?:provided|attached|included|given)"
     r"|(?:please )?(?:provide|upload|attach|share) the audio)"
     r"|(?:无法|不能)(?:听|播放|处理|访问|分析|回答)|抱歉",
@@ -181,8 +183,11 @@ def _unmarked(sections: dict[str, tuple[int, int]], folded: Folded, text: str) -
         return 0, len(folded.text)
     name, (start, end) = list(sections.items())[-1]
     body = text[start:end]
-    if name == "HEARD" or not body.strip():
+    if name == "HEARD" or not body.strip() or (name == "ANALYSIS" and _BROKEN_OFF.search(body)):
         return 0, 0
+    closing = re.match(r"\s*</[^<>\n]{1,24}>", text[end:])
+    if closing and text[end + closing.end() :].strip():  # what follows the section's closing tag
+        return _folded_place(folded, end + closing.end()), len(folded.text)
     start = start + len(body) - len(body.splitlines()[-1])
     return _folded_place(folded, start), _folded_place(folded, end)
 
@@ -267,6 +272,7 @@ def _repeats_to_the_end(tail: str) -> bool:
     return False
 
 
+_BROKEN_OFF = re.compile(r"[^\W_] [^\W_]+,? [a-z]+\s*\Z")  # a sentence without its end
 _BEFORE_INLINE = frozenset(" \t\n\r.!?;,)]*")
 
 

@@ -273,14 +273,22 @@ def _phrases(text: str, begin: int) -> Iterator[_Found]:
         if name in _CHOOSES and (mark := _CHOOSING.search(text, max(0, start - 40), end + 24)):
             choosing[mark.end()] = mark
         if name in _CONFIRMS:
-            for mark in CONFIRMING.finditer(text, max(0, start - 60), end + 24):
-                confirming[mark.start()] = mark
+            for mark in CONFIRMING.finditer(text, max(0, start - 60), end + 64):
+                if mark.start() <= end:  # what is nearer to the limit may be cut by it
+                    confirming[mark.start()] = mark
     if not text.isascii() and _HAS_SCRIPT.search(text):
         nouns += _SCRIPT.finditer(text, begin)
         choosing |= {mark.end(): mark for mark in _CHOOSING.finditer(text, begin)}
         confirming |= {mark.start(): mark for mark in CONFIRMING.finditer(text, begin)}
     for mark in nouns[-_LAST:]:
-        yield _noun(text, mark)
+        table = _HEAD_OF_COLUMN.match(text, mark.start())
+        if table is None:
+            yield _noun(text, mark)
+        elif table["more"] is None:  # a table of one row: what stands below
+            number = text.count("|", text.rfind("\n", 0, mark.start()) + 1, mark.start())
+            bars = list(_BAR.finditer(text, *table.span("row")))
+            if 0 < number < len(bars):
+                yield bars[number - 1], bars[number].start(), "section", True
     for mark in list(choosing.values())[-_LAST:]:
         yield mark, _sentence_end(text, mark.end()), "choosing", False
     for mark in list(confirming.values())[-_LAST:]:
@@ -312,6 +320,11 @@ def _noun(text: str, mark: re.Match[str]) -> _Found:
 _RIGHT_HEAD = re.compile(rf"(?<![^\W_])(?:the|{_RIGHT})(?![^\W_])")
 _BEFORE_HEADING = " \t>*_#-=~`|0123456789.)([{\"'•✅👉🔹🎯<+:"
 _STOP = re.compile(r"[.!?;](?=[\s\"'*)\]]|\Z)|\n|[.!?](?=[\u3040-\u9fff\uac00-\ud7af])")
+# a word in the first row of a table
+_HEAD_OF_COLUMN = re.compile(
+    r"[^|\n]{1,40}\|[^\n]*\n[ \t]*\|?[ \t]*:?-[-:| \t]*\n(?P<row>[^\n]*\|[^\n]*)(?P<more>\n[^\n]*\|)?"
+)
+_BAR = re.compile(r"\|")
 _LABEL_BEFORE = re.compile(r"(?:^|[\s(\[*_\"'>])[a-z]\Z|\b(?:mr|mrs|ms|dr|vs|st|no|etc|e\.g|i\.e)\Z")
 
 

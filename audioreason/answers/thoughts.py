@@ -52,7 +52,8 @@ _ROLE = re.compile(
 # the model goes on to write the user's next turn: none of that is its answer
 _USER_TURN = re.compile(
     r"<\|(?:im_start|start|start_header_id|header_start)\|>\s*user\b|<start_of_turn>user\b|<\|user\|>"
-    r"|<｜User｜>|<\|turn>user\b|\n\s*\[INST\]|\n(?:Human|User|### (?:Human|User|Instruction)):",
+    r"|<｜User｜>|<\|turn>user\b|\n\s*\[INST\]"
+    r"|(?:\n|\|>)(?:Human|User|### (?:Human|User|Instruction)):",
     re.IGNORECASE,
 )
 

@@ -39,6 +39,7 @@ _CLOCK = re.compile(r"(\d{1,2})[.h]([0-5]\d)")
 _RANGE_GAP = re.compile(r"\s*(?:-|~|\.\.\.?)\s*\Z")
 _SMALL = re.compile(r"(?:\s|-)+\Z")
 _BEFORE_WORD = re.compile(r"[\s\"'*_`]+\w")
+_ONLY_ONE = re.compile(r"(?<!the )only one\Z")
 _REPEATED = {"once": 1, "twice": 2, "thrice": 3}
 _ACCIDENTALS = {"sharp": "#", "flat": "b", "natural": "", "♭": "b"}
 _NUMERIC = languages.NUMBER_WORDS.keys() | _REPEATED.keys() | {"half", "quarter"}
@@ -279,7 +280,10 @@ def _counts(words: Sequence[Token], i: int, text: str) -> bool:
     value = words[i].value
     if value == "one":
         return not (
-            before in languages.BEFORE_PRONOUN_ONE
+            (
+                before in languages.BEFORE_PRONOUN_ONE
+                and not _ONLY_ONE.search(text, max(0, words[i].end - 16), words[i].end)
+            )
             or (isinstance(before, tuple) and before[0] == "ordinal")
             or after in languages.AFTER_PRONOUN_ONE
         )

@@ -849,4 +849,107 @@ REPLIES: dict[str, list[Reply]] = {
         (["Axe", "Saw", "Hammer"], "A family is talking.", None),
         (["Axe", "Saw", "Hammer"], "A slowly fading noise can be heard.", None),
     ],
+    "replies of a fourth set": [
+        (["Tea", "Iced tea", "Coffee", "Iced coffee"], "It is not just coffee, it is iced coffee.", 3),
+        (["Water", "Hot water", "Cold water", "Oil"], "The water that is poured is cold water.", 2),
+        (
+            ["Spanish", "Portuguese", "Italian", "Catalan"],
+            "Spanish, Portuguese and Italian can be ruled out, which leaves Catalan.",
+            3,
+        ),
+        (
+            ["Campfire", "Fireplace", "Bonfire", "Fireworks"],
+            "A and B are out because it is outdoors and big, D because nothing explodes. The only one "
+            "left is C.",
+            2,
+        ),
+        (
+            ["Electric drill", "Chainsaw", "Shovel", "Hammer"],
+            "It isn't a drill, a shovel or a hammer, so it must be the chainsaw.",
+            1,
+        ),
+        (
+            ["60 BPM", "90 BPM", "120 BPM", "160 BPM"],
+            "60 BPM would be one beat a second, 120 BPM two, 160 BPM even more. I count one and a half, "
+            "which is 90 BPM.",
+            1,
+        ),
+        (["6", "4", "3", "2"], "There were six eggs and two fell: 6 - 2 = 4.", 1),
+        (["Hospital", "Airport", "Restaurant", "Library"], "Perhaps B.", 1),
+        (["G", "B", "A", "C"], "The answer is C, the note A.", 2),
+        (["Australian", "British", "American", "Indian"], "The speaker comes from Australia.", 0),
+        (
+            ["Sell his apartment", "Buy a new apartment", "Get back his apartment", "Lease his apartment"],
+            "He wants to sell the apartment.",
+            0,
+        ),
+        (["Anger", "Sadness", "Joy", "Fear"], "I first chose B, but C fits better.", 2),
+        (
+            ["Hospital", "Airport", "Restaurant", "Library"],
+            "| Option | Evidence | Verdict |\n|---|---|---|\n"
+            "| A. Hospital | none | ✗ |\n| B. Airport | gate call | ✓ |\n"
+            "| C. Restaurant | none | ✗ |\n| D. Library | none | ✗ |",
+            1,
+        ),
+        (["Cat", "Owl", "Dog", "Horse"], "| A | B | C | D |\n|---|---|---|---|\n| no | no | yes | no |", 2),
+        (["Bass", "Double bass", "Cello", "Viola"], "First, let us look at option A. A bass would", None),
+        (
+            [
+                "The first is hot water, the second is cold water",
+                "The second is hot water, the first is cold water",
+                "Both are hot water",
+                "Both are cold water",
+            ],
+            "The first is cold water, the second is hot water.",
+            1,
+        ),
+        (["1. cat", "2. dog"], "ANSWER: dog", 1),
+        (["train", "plane"], "ANSWER: not the train, the plane", 1),
+        (["Piano", "Violin", "Trumpet", "Flute"], "ANSWER: ~~B~~", None),
+        (["Piano", "Violin", "Trumpet", "Flute"], "A violin? Hard to tell.", None),
+        (["Rain", "Wind", "All of the above"], "Both rain and wind, i.e. all of the above.", 2),
+        (["Piano", "Violin", "Trumpet", "Flute"], "<analysis>A?</analysis>\nB", 1),
+        (["Piano", "Violin", "Trumpet", "Flute"], "ANSWER: D<|endoftext|>Human: next", 3),
+        (["10", "12", "15", "20"], "The answer is 15, that is 20 minus 5.", 2),
+        (
+            ["The tempo increases", "The tempo decreases", "The tempo is constant"],
+            "The answer is B. The tempo is constant at first but then slows.",
+            1,
+        ),
+        (["Cat", "Big cat", "Dog"], "The cat heard here is a big cat.", 1),
+        (["10", "12", "15", "20"], "Ten people arrive, then ten more. 10 + 10 = 20.", 3),
+        (
+            ["1969", "1979", "1989", "1999"],
+            "She was born in 1969 and turned twenty in that year, so the year is 1989.",
+            2,
+        ),
+        (["E", "D", "C", "F"], "The correct option is D, the note F.", 3),
+        (["D", "A", "B", "C"], "B. A", 1),
+        (["Paid", "Unpaid"], "The bill has not been paid.", 1),
+        (
+            ["He missed the bus", "His car broke down", "He overslept", "He was stuck in traffic"],
+            "The man's car has broken down.",
+            1,
+        ),
+        (["Laughing", "Crying", "Singing"], "The baby cries.", 1),
+        (["10", "12", "15", "20"], "Answer: 10. Wait, they add two more, so 12.", 1),
+        (["Happy", "Sad", "Angry", "Surprised", "Neutral"], "The answer is angry. Actually, sad.", 1),
+        (["One", "Two", "Three", "Four"], "Only one person speaks.", 0),
+        (
+            ["Sarcastic", "Sincere", "Indifferent", "Enthusiastic"],
+            "| HEARD | ANALYSIS | ANSWER |\n|---|---|---|\n| flat voice | not sincere | A |",
+            0,
+        ),
+        (
+            ["Piano", "Violin", "Trumpet", "Flute"],
+            "HEARD: a melody\nANALYSIS: It may be a piano or a vio",
+            None,
+        ),
+        (["The boy hits the girl", "The girl hits the boy"], "The boy is hit by the girl.", 1),
+        (
+            ["At the beginning", "In the middle", "At the end", "Throughout the clip"],
+            "The correct answer is A. At the end there is only silence.",
+            0,
+        ),
+    ],
 }
