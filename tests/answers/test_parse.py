@@ -212,4 +212,4 @@ def test_long_hostile_lines_take_linear_time(character: str) -> None:
     text = character * (100_000 // len(character)) + "\nANSWER: Once"
     parse(RawResponse(text), ALL)
     resolve(text, ["Once", "Twice", "a a", "b"])
-    assert time.process_time() - start < 1.0  # quadratic would be minutes
+    assert time.process_time() - start < 5.0  # quadratic would be minutes
