@@ -63,12 +63,13 @@ class Access:
         if response is None:
             try:
                 await self._app(scope, receive, self._with_headers(scope, send))
-                return
             except OSError as error:
                 # Streamlit's own static files: an address that no file can have is none
                 if error.errno != errno.ENAMETOOLONG or scope["type"] != "http":
                     raise
                 response = PlainTextResponse("There is nothing under this address.", status_code=404)
+            else:
+                return
         if scope["type"] == "http":
             await response(scope, receive, self._with_headers(scope, send))
         elif "websocket.http.response" in scope.get("extensions", {}):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from audioreason.answers import RawResponse, last_object, parse
+from audioreason import answers
 from audioreason.errors import EndpointError, RunError
 from audioreason.inference.endpoint import Endpoint, Sampling
 from audioreason.inference.seeds import sample_seed
@@ -216,7 +216,9 @@ def _last_words(prediction: Prediction) -> str:
 
 
 def _said(prediction: Prediction) -> str:
-    parsed = parse(RawResponse(prediction.content, prediction.reasoning, prediction.finish_reason))
+    parsed = answers.parse(
+        answers.RawResponse(prediction.content, prediction.reasoning, prediction.finish_reason)
+    )
     return parsed.visible or parsed.thinking
 
 
@@ -258,7 +260,7 @@ def _messages(item: Item, prediction: Prediction) -> list[dict[str, Any]]:
 
 def _letter(reply: str | None, choices: int) -> int | str | None:
     """The index of the choice that a judge named, "none", or None if it named neither."""
-    value = last_object(reply, "choice")
+    value = answers.last_object(reply, "choice")
     if not isinstance(value, str):
         return None
     word = value.strip().strip("().").upper()
