@@ -51,7 +51,7 @@ def select(page: Page) -> None:
     """Select the first row; the table is a canvas, so by its place."""
     table = page.get_by_role("dialog").get_by_test_id("stDataFrame")
     expect(table.locator("tbody tr")).to_have_count(1)
-    table.locator("canvas").first.click(position={"x": 16, "y": 50})
+    table.locator(".dvn-scroller").click(position={"x": 16, "y": 50})
     expect(page.get_by_role("dialog").get_by_text("selected")).to_be_visible()
 
 
