@@ -8,6 +8,7 @@ is there, a form asks for the token. The cookie holds a value derived from the t
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import hmac
 import html
@@ -60,8 +61,16 @@ class Access:
         elif self._token is not None:
             response = await self._without_token(scope, receive)
         if response is None:
-            await self._app(scope, receive, self._with_headers(scope, send))
-        elif scope["type"] == "http":
+            try:
+                await self._app(scope, receive, self._with_headers(scope, send))
+            except OSError as error:
+                # Streamlit's own static files: an address that no file can have is none
+                if error.errno != errno.ENAMETOOLONG or scope["type"] != "http":
+                    raise
+                response = PlainTextResponse("There is nothing under this address.", status_code=404)
+            else:
+                return
+        if scope["type"] == "http":
             await response(scope, receive, self._with_headers(scope, send))
         elif "websocket.http.response" in scope.get("extensions", {}):
             await response(scope, receive, send)

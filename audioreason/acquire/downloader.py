@@ -12,7 +12,7 @@ import socket
 import sys
 from typing import Any
 
-_ENDS_IN_IPV4 = (ipaddress.IPv6Network("::/96"), ipaddress.IPv6Network("64:ff9b::/96"))
+_ENDS_IN_IPV4 = tuple(map(ipaddress.IPv6Network, ("::/96", "::ffff:0:0:0/96", "64:ff9b::/96")))
 _LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")  # RFC 8215
 
 _lookup = socket.getaddrinfo
@@ -37,13 +37,17 @@ def is_public(address: str) -> bool:
     if isinstance(found, ipaddress.IPv6Address):
         inner = _inner_address(found)
         local = found.is_site_local or found in _LOCAL_NAT64
-        return found.is_global and not local and (inner is None or inner.is_global)
-    return found.is_global
+        return _leads_out(found) and not local and (inner is None or _leads_out(inner))
+    return _leads_out(found)
+
+
+def _leads_out(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    return address.is_global and not address.is_multicast
 
 
 def _inner_address(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that an IPv6 address leads to: mapped or compatible (RFC 4291), NAT64 (RFC 6052), 6to4
-    (RFC 3056) or Teredo (RFC 4380); None if it is of none of these."""
+    """The IPv4 address that an IPv6 address leads to: mapped or compatible (RFC 4291), translated (RFC 2765),
+    NAT64 (RFC 6052), 6to4 (RFC 3056) or Teredo (RFC 4380); None if it is of none of these."""
     last = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
     if any(address in network for network in _ENDS_IN_IPV4):
         return last

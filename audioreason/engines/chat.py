@@ -32,6 +32,7 @@ ReasoningParser = Literal["qwen3"]
 
 _RANGE_ERRORS = {  # as pydantic calls them
     "greater_than", "greater_than_equal", "less_than", "less_than_equal", "too_long", "string_too_long",
+    "int_parsing_size",
 }  # fmt: skip
 _NOT_BUILT = (
     "tools", "functions", "response_format", "logit_bias", "frequency_penalty", "presence_penalty",
@@ -147,7 +148,8 @@ def parse_body(raw: bytes) -> ChatBody:
         parts = [str(part) for part in first["loc"]]
         place = ".".join(p for p in parts if p != "constrained-str" and not p.startswith("list["))
         kind = FieldError if outside else EngineError
-        raise kind(f"The field {place} cannot be used: {first['msg']}.") from error
+        said = "the number is too large" if first["type"] == "int_parsing_size" else first["msg"]
+        raise kind(f"The field {place} cannot be used: {said}.") from error
 
 
 def to_request(body: ChatBody, defaults: Defaults, allowed: Sequence[Path]) -> Request:

@@ -14,6 +14,7 @@ from typing import Any
 
 _NUMBER = r"-?[0-9]+(\.[0-9]+)?"
 _WORD = r"[A-Za-z0-9][\w.-]*"
+_NAME = r"\w+"  # no dots: not the path of a class
 _JSON = "JSON"
 _FLAG = ""
 
@@ -57,7 +58,7 @@ _ALLOWED = {
     "--enforce-eager": _FLAG,
     "--no-enforce-eager": _FLAG,
     "--seed": _NUMBER,
-    "--attention-backend": _WORD,
+    "--attention-backend": _NAME,
     "--disable-cascade-attn": _FLAG,
     "-O": "[0-3]",
     "--optimization-level": "[0-3]",
@@ -196,6 +197,6 @@ def _refusal(name: str) -> str:
 
 
 def _in_words(form: str) -> str:
-    return {_NUMBER: "a number", _WORD: "a name"}.get(
+    return {_NUMBER: "a number", _WORD: "a name", _NAME: "a name"}.get(
         form, form.replace("|", ", ").replace("[0-3]", "0 to 3")
     )

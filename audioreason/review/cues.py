@@ -14,7 +14,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from audioreason.answers import RawResponse, parse
+from audioreason import answers
 from audioreason.errors import LabError
 from audioreason.items import Event
 from audioreason.items.dataset import find_dataset, read_info
@@ -170,7 +170,9 @@ def _computed(workspace: Workspace, record: RunRecord) -> Iterator[Cued]:
         item = items.get(row.item_id)
         if item is None or row.error is not None:
             continue
-        parsed = parse(RawResponse(row.content, row.reasoning, row.finish_reason), record.expected_sections)
+        parsed = answers.parse(
+            answers.RawResponse(row.content, row.reasoning, row.finish_reason), record.expected_sections
+        )
         outcome = cue_outcome(parsed.sections.get("HEARD", ""), item.events, vocabulary)
         if outcome is not None:
             yield Cued(row.item_id, row.sample, outcome)

@@ -17,7 +17,8 @@ import duckdb
 import orjson
 import pyarrow as pa
 
-from audioreason.answers import SCORER_VERSION, RawResponse, score
+from audioreason import answers
+from audioreason.answers import SCORER_VERSION
 from audioreason.errors import RunError, WorkspaceError
 from audioreason.items import Item
 from audioreason.runs.record import Prediction, RunRecord, load_record, read_record, run_folder
@@ -77,8 +78,8 @@ def score_prediction(prediction: Prediction, item: Item, expected_sections: Sequ
     """Score one stored prediction against its item; `expected_sections` are those its prompt asks for."""
     raw = None
     if prediction.error is None:
-        raw = RawResponse(prediction.content, prediction.reasoning, prediction.finish_reason)
-    result = score(
+        raw = answers.RawResponse(prediction.content, prediction.reasoning, prediction.finish_reason)
+    result = answers.score(
         raw,
         choices=item.choices,
         answer=item.answer,

@@ -12,16 +12,13 @@ import string
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from audioreason.answers import RawResponse, last_object, parse
+from audioreason import answers
 from audioreason.errors import EndpointError, RunError
-from audioreason.inference.answers_file import append_answers
 from audioreason.inference.endpoint import Endpoint, Sampling
-from audioreason.inference.probe import ready_endpoint
-from audioreason.inference.runner import RawRecord, Request
 from audioreason.inference.seeds import sample_seed
 from audioreason.items import Item
 from audioreason.progress import Progress, Quiet
@@ -30,6 +27,9 @@ from audioreason.runs.record import Prediction, load_record, run_folder
 from audioreason.runs.snapshot import read_items
 from audioreason.runs.storage import merged_predictions, read_lines
 from audioreason.workspace import Workspace
+
+if TYPE_CHECKING:
+    from audioreason.inference.runner import RawRecord, Request
 
 READING = Sampling(temperature=0.0, max_tokens=1024)
 _LONGEST_REPLY = 12_000  # characters; the end is kept, since that is where the answer stands
@@ -93,6 +93,11 @@ def judge_unread(
         EndpointError: if the judge is not there, or names no model.
         RunError: if the run is unknown or cannot be read, or the judge stopped answering.
     """
+    # here: lists of runs need no HTTP client
+    from audioreason.inference.answers_file import append_answers
+    from audioreason.inference.probe import ready_endpoint
+    from audioreason.inference.runner import Request
+
     judge = ready_endpoint(judge.model_copy(update={"transport": "input_audio"}), workspace.clips)
     if not judge.model:
         raise EndpointError(f"{judge.base_url} names no model that could judge.", "Name one with --model.")
@@ -211,7 +216,9 @@ def _last_words(prediction: Prediction) -> str:
 
 
 def _said(prediction: Prediction) -> str:
-    parsed = parse(RawResponse(prediction.content, prediction.reasoning, prediction.finish_reason))
+    parsed = answers.parse(
+        answers.RawResponse(prediction.content, prediction.reasoning, prediction.finish_reason)
+    )
     return parsed.visible or parsed.thinking
 
 
@@ -253,7 +260,7 @@ def _messages(item: Item, prediction: Prediction) -> list[dict[str, Any]]:
 
 def _letter(reply: str | None, choices: int) -> int | str | None:
     """The index of the choice that a judge named, "none", or None if it named neither."""
-    value = last_object(reply, "choice")
+    value = answers.last_object(reply, "choice")
     if not isinstance(value, str):
         return None
     word = value.strip().strip("().").upper()

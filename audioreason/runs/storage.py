@@ -240,7 +240,7 @@ def _read_seal(path: str, stamp: Stamp) -> Seal | None:
     try:
         size = os.fstat(fd).st_size
         start = max(0, size - _BLOCK)
-        end = memoryview(os.pread(fd, _BLOCK, start))  # for most files, all of it
+        end = memoryview(os.pread(fd, size - start, start))  # for most files, all of it
         footer = _footer(end)
         head = footer - _DIGEST - len(_SEAL) - 8
         if head < 0 or end[head : head + len(_SEAL)] != _SEAL:

@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from audioreason.answers import RawResponse, parse
+from audioreason import answers
 from audioreason.errors import ItemError, RunError
 from audioreason.inference.endpoint import Sampling
 from audioreason.items import Dataset, Item, load_dataset
@@ -219,8 +219,8 @@ def _submission(predictions: Iterable[Prediction], sections: tuple[str, ...]) ->
     for prediction in predictions:
         if prediction.sample or prediction.error is not None:
             continue
-        parsed = parse(
-            RawResponse(prediction.content, prediction.reasoning, prediction.finish_reason), sections
+        parsed = answers.parse(
+            answers.RawResponse(prediction.content, prediction.reasoning, prediction.finish_reason), sections
         )
         yield {
             "id": prediction.item_id,

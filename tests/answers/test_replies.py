@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audioreason.answers import RawResponse, read, resolve
@@ -103,6 +103,7 @@ choice_lists = st.lists(
 )
 
 
+@settings(deadline=None)  # a busy machine
 @given(texts, texts | st.none(), choice_lists)
 def test_any_reply_is_read_as_a_choice_or_none_and_its_words_are_in_it(
     said: str, thinking: str | None, choices: list[str]

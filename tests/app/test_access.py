@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import FileResponse, PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocket
@@ -41,6 +44,19 @@ def test_without_the_token_there_is_a_form_for_people_and_a_sentence_for_program
     program = client().get("/api/jobs")
     assert (program.status_code, program.headers["www-authenticate"]) == (401, "Bearer")
     assert "inside" not in asked.text + program.text
+
+
+def test_an_address_that_no_file_can_have_is_not_found() -> None:
+    async def static(request: Request) -> FileResponse:
+        return FileResponse(Path(__file__).parent.resolve() / request.path_params["path"])
+
+    app = Starlette(routes=[Route("/{path:path}", static)], middleware=[Middleware(Access, token=TOKEN)])
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    lab = TestClient(app, base_url=LAB)
+    assert lab.get("/test_access.py", headers=headers).status_code == 200
+    for path in ("a" * 300, "a/" * 3000):
+        found = lab.get(f"/{path}", headers=headers)
+        assert (found.status_code, found.headers["x-frame-options"]) == (404, "DENY")
 
 
 @pytest.mark.parametrize(

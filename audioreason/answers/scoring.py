@@ -10,9 +10,6 @@ from audioreason.answers.official import official_match
 from audioreason.answers.reading import Resolution, read
 from audioreason.answers.reply import Parsed, RawResponse
 
-# raise when a change of the reader or of score can change a stored score: derived files carry it
-SCORER_VERSION = "3"
-
 Outcome = Literal[
     "correct", "wrong", "unresolved", "truncated", "looped", "refused", "format_broken", "server_error"
 ]
