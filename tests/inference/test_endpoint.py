@@ -304,7 +304,7 @@ def test_a_key_in_memory_is_neither_written_nor_shown() -> None:
     ("change", "words"),
     [
         (lambda text: "\ufeff" + text, ""),
-        (lambda text: text.replace("]", ",]", 1), "trailing comma at line"),
+        (lambda text: ",]".join(text.rsplit("]", 1)), "trailing comma at line"),
         (lambda text: text.replace('"model"', '"modle"', 1), "endpoints.0.modle: there is no such field"),
         (lambda text: text.replace("http:", "ftp:", 1), "not an http or https URL"),
         (lambda text: text[:20], "EOF while parsing"),
