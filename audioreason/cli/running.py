@@ -366,7 +366,7 @@ def export(
         raise WorkspaceError(
             f"{path} cannot be written ({error.strerror or error}).", "Choose another place with -o."
         ) from error
-    remark(f"{count} predictions written to {path}.")
+    remark(f"{counted(count, 'prediction')} written to {path}.")
     if json:
         emit_json({"run": run, "format": format, "path": str(path.resolve()), "predictions": count})
 

@@ -366,7 +366,7 @@ def _read_answer(endpoint: Endpoint, data: bytes, seconds: float, n: int) -> Ans
             raise fault_from_status(endpoint, status, {}, data)
         raise ServerFailed(
             f"{endpoint.name} ({endpoint.base_url}) failed while answering{quote(endpoint, value)}.",
-            "Its own log says why.",
+            "See the server's log.",
             None,
         )
     try:
@@ -388,7 +388,7 @@ def _read_answer(endpoint: Endpoint, data: bytes, seconds: float, n: int) -> Ans
             said = quote(endpoint, choice_error(choices[0], messages[0], counts[0]) or "")
             raise ServerFailed(
                 f"{endpoint.name} ({endpoint.base_url}) failed while answering{said}.",
-                "Its own log says why.",
+                "See the server's log.",
                 None,
             )
     except (KeyError, TypeError, AttributeError) as error:

@@ -42,13 +42,17 @@ _LONGEST_WAIT = 120.0  # seconds: a server that asks for an hour is asked again 
 # what servers write; each was seen in a public report
 _NO_CREDIT = re.compile(
     r"insufficient[_ ](quota|balance|credits?|funds)|credit balance is too low"
-    r"|billing[_ ](hard[_ ]limit|not[_ ]active)",
+    r"|billing[_ ](hard[_ ]limit|not[_ ]active)"
+    r"|(balance|credits?|funds) (is |are )?(insufficient|exhausted|used up)|arrear",
     re.IGNORECASE,
 )
 _TOO_LONG = re.compile(
     r"context[_ ](length|window|size)|max_model_len|maximum (model|input|sequence) length"
     r"|(prompt|input|request)\b.{0,40}\btoo long|too many (input )?tokens|reduce the length",
     re.IGNORECASE,
+)
+_TOO_LARGE = re.compile(
+    r"(request|payload|body)( \w+){0,3} (too large|exceeds)|(payload|entity) too large", re.IGNORECASE
 )
 _NOT_ALLOWED = re.compile(r"allowed[-_ ](local[-_ ])?media|may read|local files", re.IGNORECASE)
 _WANTS_TLS = re.compile(
@@ -198,12 +202,12 @@ def fault_from_status(
         hint = "It may still be starting; wait, or lower the concurrency."
         return Overloaded(f"{where} is too busy to answer (HTTP {status}){said}.", hint, status, wait)
     if status >= 500:
-        return ServerFailed(f"{where} failed (HTTP {status}){said}.", "Its own log says why.", status, wait)
+        return ServerFailed(f"{where} failed (HTTP {status}){said}.", "See the server's log.", status, wait)
     if status in (401, 403):
         hint = (
             f"Check the key in {endpoint.api_key_env}."
             if endpoint.api_key_env
-            else "It needs a key: name its variable."
+            else "Save the address with its key: audioreason endpoints add NAME URL --key-env VARIABLE."
         )
         return AuthRefused(f"{where} refused the key (HTTP {status}){said}.", hint, status)
     if status in (408, 504):
@@ -219,9 +223,9 @@ def fault_from_status(
         model = f"the model {endpoint.model}" if endpoint.model else "a chat API"
         hint = "Check the model's name and the URL with `audioreason doctor`."
         return BadRequest(f"{where} does not have {model} (HTTP 404){said}.", hint, status)
-    if status == 413:
+    if status == 413 or (status == 400 and _TOO_LARGE.search(said)):
         return BadRequest(
-            f"{where} refused the request as too large (HTTP 413){said}.",
+            f"{where} refused the request as too large (HTTP {status}){said}.",
             "Raise the limit of the proxy in front of it (nginx: client_max_body_size), send shorter clips,"
             " or run the server where it can read the clips from disk (--allowed-local-media-path).",
             status,
@@ -248,10 +252,10 @@ def refuses_file(said: str) -> bool:
 
 def disconnected(endpoint: Endpoint) -> Disconnected:
     """The fault of a connection that closed before an answer; a server that wants TLS does that too."""
-    https = ", or does it speak https" if endpoint.base_url.startswith("http:") else ""
+    https = " If the server expects https, change the URL." if endpoint.base_url.startswith("http:") else ""
     return Disconnected(
         f"{endpoint.name} ({endpoint.base_url}) closed the connection without an answer.",
-        f"Did the server die (its log says){https}?",
+        f"See the server's log: it may have crashed.{https}",
     )
 
 

@@ -117,6 +117,13 @@ def ready_endpoint(
                 ready = ready.model_copy(update={"model": await first_model(client)})
         if ready.transport == "auto":
             probe = await probe_audio(ready, folder)
+            if probe.refused_fields:
+                log.warning(
+                    "%s (%s) does not accept %s: left out of every request.",
+                    ready.name,
+                    ready.base_url,
+                    " and ".join(probe.refused_fields),
+                )
             found = {"transport": probe.transport, "refused_fields": probe.refused_fields}
             ready = ready.model_copy(update=found)
         return ready

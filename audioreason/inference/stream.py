@@ -227,7 +227,7 @@ def _fault(endpoint: Endpoint, timeouts: Timeouts, error: Exception, opened: boo
         if isinstance(code, int) and code >= 400:
             return fault_from_status(endpoint, code, {}, json.dumps(said, default=str).encode())
         return ServerFailed(
-            f"{where} failed while answering{quote(endpoint, said)}.", "Its own log says why.", None
+            f"{where} failed while answering{quote(endpoint, said)}.", "See the server's log.", None
         )
     if not opened:  # half of a surrogate pair, for one
         return BadRequest(f"The request cannot be written as JSON ({error}).", "Clean the item's text.")

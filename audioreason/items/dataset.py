@@ -222,7 +222,7 @@ def clip_path(root: Path, audio_path: str) -> Path | None:
 
 def _escape(root: Path, audio_path: str) -> ItemError:
     plain = audio_path.replace("\\", "/")
-    how = "is absolute, so it leaves" if re.match("/|[A-Za-z]:/", plain) else "leaves"
+    how = "is absolute and outside" if re.match("/|[A-Za-z]:/", plain) else "leads outside"
     return ItemError(
         f"The clip path {audio_path!r} {how} the dataset {root.name}.",
         "Put the clip into the dataset's folder and give its path relative to that folder, such as"

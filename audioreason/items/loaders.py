@@ -24,7 +24,7 @@ import orjson
 
 from audioreason.errors import ItemError
 from audioreason.items.dataset import Dataset, check_name, read_info, save_dataset
-from audioreason.items.rows import described, items_of_rows
+from audioreason.items.rows import described, items_of_rows, names_clip
 from audioreason.items.schema import DatasetInfo, Item, Kind
 from audioreason.items.tables import SUFFIXES, Row, is_table, read_files, shards
 from audioreason.items.validate import IMPORTED, Finding, validate
@@ -174,12 +174,16 @@ def _stored(rows: Iterator[Row], root: Path, first: list[Row], stored: set[str])
     """
     for row in rows:
         made: dict[str, Any] = dict(row)
+        held: list[str] = []
         for key, value in row.items():
             sound = _sound(value)
             if sound is not None:
                 name = value.get("path") if isinstance(value, Mapping) else ""
                 made[key] = store_clip(root, sound, str(name or ""))
                 stored.add(made[key])
+                held.append(key)
+        if len(held) == 1 and not names_clip(made):  # a column of another name, such as `context`
+            made["audio_path"] = made.pop(held[0])
         if not first:
             first.append(row)
         yield made
@@ -249,6 +253,9 @@ class _ClipFolder:
     def _found(self, relative: str, path: Path) -> FoundClip:
         if path.is_symlink() and not self._follow and not self._inside(path.resolve()):
             said = f"{relative} is a link to a file outside the folder. Copy the file into the folder."
+            return FoundClip(remark=("linked-clip", "error", said))
+        if not path.is_file():
+            said = f"{relative} is a link to a file that is not there. Fetch it (git annex get, dvc pull)."
             return FoundClip(remark=("linked-clip", "error", said))
         return FoundClip(unicodedata.normalize("NFC", relative).removeprefix("audio/"), path)
 

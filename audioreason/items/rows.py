@@ -20,7 +20,7 @@ from audioreason.items.texts import LETTERED, split_choices
 from audioreason.items.validate import Finding
 from audioreason.json_text import read_json
 
-__all__ = ["COLUMNS", "Row", "described", "item_of_row", "items_of_rows", "read_table"]
+__all__ = ["COLUMNS", "Row", "described", "item_of_row", "items_of_rows", "names_clip", "read_table"]
 
 # our name -> names people give the column, best first; compared in lower case with `-` and space as `_`
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -155,6 +155,12 @@ def described(row: Row) -> str:
     return f"Its columns: {names or 'none'}.{chat if form else ''}"
 
 
+def names_clip(row: Row) -> bool:
+    """Whether a column that names clips has something in it."""
+    plain = {_column(key): row[key] for key in row}
+    return any(_given(plain.get(column)) for column in COLUMNS["audio_path"])
+
+
 def item_of_row(row: Row, name: str) -> Item:
     """One item of a row; `name` is its id if the row has none. Columns nobody knows are kept as they are.
 
@@ -281,10 +287,11 @@ def _labelled(value: Mapping[str, Any]) -> list[Choice]:
         given: list[Any] = next((value[name] for name in _LABELS if isinstance(value.get(name), list)), [])
         marks = [_text(label) for label in given] if len(given) == len(texts) else [""] * len(texts)
         return [(mark, _choice_text(text)) for mark, text in zip(marks, texts, strict=True)]
-    labels = [str(label) for label in value]
-    if all(re.fullmatch(r"[A-Za-z]|\d{1,2}", label) for label in labels):
-        labels.sort(key=_mark)
-    return [(label, _choice_text(value[label])) for label in labels]
+    marks = {key: re.sub(r"^[(\[]?([A-Za-z]|\d{1,2})[)\].:]?$", r"\1", str(key).strip()) for key in value}
+    keys = list(value)
+    if all(re.fullmatch(r"[A-Za-z]|\d{1,2}", mark) for mark in marks.values()):
+        keys.sort(key=lambda key: _mark(marks[key]))
+    return [(marks[key], _choice_text(value[key])) for key in keys]
 
 
 def _one_choice(value: Any) -> Choice:
@@ -354,6 +361,11 @@ def _answer(row: Row, plain: Mapping[str, str], value: Any, choices: Sequence[Ch
         place = str(given).strip()
         place = _text(float(place)) if _NUMBER.fullmatch(place) else place
         if not place.isdecimal():
+            if _NUMBER.fullmatch(place):
+                raise ItemError(
+                    f"{plain[column]} is {place}.",
+                    "Give a whole number, counted from 0, or the answer itself.",
+                )
             continue
         if int(place) >= len(texts) or texts[int(place)] is None:
             raise ItemError(
@@ -377,7 +389,7 @@ def _answer(row: Row, plain: Mapping[str, str], value: Any, choices: Sequence[Ch
         if len(equal) == 1:
             return equal[0]
         raise ItemError(
-            f"the answer is the number {text.strip()}, and no choice is.",
+            f"the answer is the number {text.strip()}, which is none of the choices.",
             "Write the right choice's text or letter, or name the column answer_index if it counts from 0.",
         )
     return text

@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from audioreason.errors import RunError
 from audioreason.items import Dataset, Item
+from audioreason.items.rows import COLUMNS
 from audioreason.json_text import read_json
 from audioreason.runs.derive import Scored
 from audioreason.runs.record import EndpointRef, Prediction, RunRecord
@@ -321,15 +322,27 @@ def _flat(value: Any) -> list[str]:
 
 def _asked(row: Mapping[str, Any], dataset: Dataset) -> Item | None:
     """The item whose question and choices stand in what was asked; a document number alone proves nothing."""
+    own = _of_document(row.get("doc"), dataset)
     asked = str(row.get("input") or "")
     number = row.get("doc_id")
     likely = [dataset.items[number]] if isinstance(number, int) and 0 <= number < len(dataset.items) else []
-    for item in (*likely, *dataset.items):
+    for item in (*own, *likely, *dataset.items):
         if item.question.strip() in asked and all(choice.strip() in asked for choice in item.choices):
             lettered = [text for _, text in _LETTERED.findall(asked)]
             order = [choice for text in lettered for choice in item.choices if choice.strip() == text.strip()]
             return _in_order(item, order, "") if sorted(order) == sorted(item.choices) else item
-    return None
+    return own[0] if own else None
+
+
+def _of_document(doc: Any, dataset: Dataset) -> list[Item]:
+    """The one item that a document (the dataset's own row) has the id and the question of; else none."""
+    if not isinstance(doc, Mapping):
+        return []
+    plain = {str(key).lower(): value for key, value in doc.items()}
+    given = {str(plain[name]) for name in COLUMNS["id"] if plain.get(name) is not None}
+    own = [item for item in dataset.items if item.id in given]
+    same = len(own) == 1 and str(plain.get("question")).strip() == own[0].question.strip()
+    return own if same else []
 
 
 def _in_order(item: Item, choices: Sequence[str], where: str) -> Item:

@@ -9,7 +9,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -123,10 +123,10 @@ def import_predictions(
     missing = tuple(item.id for item in data.items if item.id not in asked)
     duplicates = tuple(name for (name, _), count in seen.items() if count > 1)
     remarks = (
-        f"{len(predictions)} predictions imported as {record.run_id}.",
-        *_remark(unknown, f"have an id that {dataset} does not know and were left out"),
-        *_remark(duplicates, "appear more than once; the first of each counts"),
-        *_remark(missing, f"of the {len(data.items)} items of {dataset} have no prediction"),
+        f"{counted(len(predictions), 'prediction')} imported as {record.run_id}.",
+        *_remark(unknown, f"left out, with an id that {dataset} does not have"),
+        *_remark(duplicates, "given more than once; the first of each counts"),
+        *_remark(missing, f"of the {len(data.items)} items of {dataset} without a prediction"),
     )
     if samples > 1 and temperature is None:
         remarks += ("The file does not say at which temperature it was sampled; 1 is noted.",)
@@ -264,7 +264,14 @@ def _submitted(file: Path, data: Dataset) -> tuple[Told, ...]:
     found: list[Prediction] = []
     for where, row in _rows(file):
         found += _predictions(where, row)
-    return tuple(Told(one.item_id, known.get(one.item_id), one) for one in found)
+    named = [replace(one, item_id=_known_id(one.item_id, known)) for one in found]
+    return tuple(Told(one.item_id, known.get(one.item_id), one) for one in named)
+
+
+def _known_id(name: str, known: Mapping[str, Item]) -> str:
+    """The id without the `.0` that pandas writes into a column with gaps, where the dataset has that one."""
+    whole = name.removesuffix(".0")
+    return whole if name not in known and whole in known else name
 
 
 def _rows(file: Path) -> Iterator[tuple[str, Any]]:
@@ -355,7 +362,7 @@ def _one(where: str, name: str, sample: int, value: Any) -> Prediction:
     texts = [row[key] if key is not None else None for key in (answer, thoughts)]
     for key, text in zip((answer, thoughts), texts, strict=True):
         if not isinstance(text, str | None):
-            raise RunError(f"{where} has a {key} that is not text.", _HINT)
+            raise RunError(f"{where} has a {key} that is not text: {str(text)[:60]}.", _HINT)
     return Prediction(
         name,
         sample,

@@ -121,10 +121,13 @@ def test_one_failed_choice_of_several_is_missed_alone() -> None:
 # --- fields
 
 
-def test_a_server_that_knows_no_seed_is_asked_without_and_the_record_says_so(tmp_path: Path) -> None:
+def test_a_server_that_knows_no_seed_is_asked_without_and_the_record_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with FakeServer(Text("fine"), fields=KNOWN, allowed=[tmp_path]) as server:
         ready = ready_endpoint(Endpoint(name="fake", base_url=server.base_url), tmp_path)
         assert (ready.transport, ready.refused_fields) == ("file", ("seed",))
+        assert "does not accept seed" in caplog.text
         asked = len(server.requests)
         (record,) = batch(server, refused_fields=ready.refused_fields)
         assert len(server.requests) == asked + 1, "what the probe found out is not tried again"
@@ -205,6 +208,8 @@ def test_stop_texts_and_ngrams_arrive_and_are_written_only_where_they_are_set() 
         ),
         (429, b'{"error": {"message": "x", "type": "insufficient_quota"}}', "quota", ["no credit left"]),
         (402, b"{}", "quota", ["no credit left"]),
+        (403, b'{"error": {"message": "Your account balance is insufficient"}}', "quota", ["no credit left"]),
+        (400, b"request body exceeds limit of 1048576 bytes", "bad_request", ["too large", "shorter clips"]),
         (400, b'{"error": {"message": "Your credit balance is too low"}}', "quota", ["balance is too low"]),
         (429, b'{"error": {"message": "Rate limit reached"}}', "rate_limited", ["Rate limit reached"]),
         (400, b"The plain HTTP request was sent to HTTPS port", "refused", ["speaks https, not http"]),

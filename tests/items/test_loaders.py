@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from pathlib import Path
 
 import numpy as np
@@ -309,3 +311,21 @@ def write_jsonl(path: Path, rows: list) -> Path:
 def sound(seed: int) -> np.ndarray:
     """A second of noise that differs by seed, float32 (samples,)."""
     return np.random.default_rng(seed).normal(0, 0.1, 16_000).astype(np.float32)
+
+
+def test_the_only_clip_of_a_table_needs_no_known_column(workspace: Workspace, tmp_path: Path) -> None:
+    sound = {"bytes": base64.b64encode(b"RIFF of a kind").decode(), "path": "x.wav"}
+    row = {"id": "a", "question": "Which?", "choices": ["x", "y"], "answer": "x", "context": sound}
+    (tmp_path / "items.jsonl").write_text(json.dumps(row))
+    (item,) = import_folder(workspace, tmp_path, "own").dataset.items
+    assert item.audio_path is not None and item.audio_path.startswith("audio/x-")
+
+
+def test_a_link_to_nothing_is_named_and_the_rest_is_imported(workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "a.wav").symlink_to(".git/annex/objects/a.wav")
+    row = {"id": "a", "question": "Which?", "choices": ["x", "y"], "answer": "x", "audio": "a.wav"}
+    (tmp_path / "items.jsonl").write_text(json.dumps(row))
+    report = import_folder(workspace, tmp_path, "own")
+    assert [one.message for one in report.findings if one.code == "linked-clip"] == [
+        "a.wav is a link to a file that is not there. Fetch it (git annex get, dvc pull)."
+    ]

@@ -125,9 +125,10 @@ def test_choices_and_gold_in_other_tools_forms(row: dict[str, Any], choices: str
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ({"choices": ["x", "y"], "answer": 1}, "number 1, and no choice is.*answer_index"),
+        ({"choices": ["x", "y"], "answer": 1}, "number 1, which is none of the choices.*answer_index"),
         ({"choices": ["x", "y"], "answer": "1"}, "answer_index"),
         ({"choices": ["x", "y"], "answer_index": 2}, "answer_index is 2, and there are 2 choices"),
+        ({"choices": ["x", "y"], "answer_index": 0.5}, "answer_index is 0.5.*whole number"),
         ({"choices": ["x", "y"], "answer": ["x", "y"]}, "2 answers"),
         ({"choices": ["x", "y"], "answer": "x", "audio": ["a.wav", "b.wav"]}, r"2 clips \(a.wav, b.wav\)"),
         ({"audio": "a.wav", "answer": "x"}, "no choices"),
@@ -313,3 +314,9 @@ def test_mmau_is_imported_whole(workspace: Workspace, tmp_path: Path) -> None:
     assert not [one for one in report.findings if one.code in ("not-an-item", "gold-missing", "missing-clip")]
     assert {column_of(item, "task") for item in items} == {"music", "sound", "speech"}
     assert len(problems(report.findings)) < 12
+
+
+def test_bracketed_labels_of_choices_are_their_letters() -> None:
+    row = {"question": "q", "options": {"(b)": "drum", "(a)": "bell"}, "answer": "a"}
+    item = item_of_row(row, "n")
+    assert (item.choices, item.answer) == (("bell", "drum"), "bell")

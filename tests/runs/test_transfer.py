@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from audioreason.errors import RunError
-from audioreason.items import Item, load_dataset, save_dataset
+from audioreason.items import Item, import_folder, load_dataset, save_dataset
 from audioreason.runs import (
     Catalog,
     RunWriter,
@@ -212,3 +212,16 @@ def test_every_real_trace_is_accounted_for(
         correct = sum(group["official"] * group["n"] for group in groups.values())
         assert correct == pytest.approx(report["official"]["correct"])
     assert export_run(workspace, "traces", "mmar", tmp_path / "back.jsonl") == outcome.imported
+
+
+def test_ids_that_pandas_made_numbers_of_and_rows_in_lmms_samples_are_matched(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    row = {"id": 1, "question": "Which?", "choices": ["bell", "drum"], "answer": "drum"}
+    (tmp_path / "own.json").write_text(json.dumps([row]))
+    import_folder(workspace, tmp_path / "own.json", "own")
+    (tmp_path / "floats.csv").write_text("id,prediction\n1.0,drum\n")
+    assert import_predictions(workspace, tmp_path / "floats.csv", "own", "floats").unknown == ()
+    line = {"doc_id": 7, "doc": row, "target": "drum", "resps": [["drum"]], "filtered_resps": ["drum"]}
+    outcome = import_predictions(workspace, write_jsonl(tmp_path / "x.jsonl", [line]), "own", "lmms")
+    assert (outcome.imported, outcome.unknown) == (1, ())
