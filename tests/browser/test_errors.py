@@ -198,7 +198,7 @@ def test_open_in_playground_leads_to_the_item(page: Page, lab: Lab) -> None:
 
 def test_runs_that_cannot_be_shown_say_why_in_a_sentence(page: Page, lab: Lab) -> None:
     page.goto(lab.address("errors", run="never-there"), wait_until="domcontentloaded")
-    expect(page.get_by_text("There is no run 'never-there'.")).to_be_visible()
+    expect(page.get_by_text("There is no run 'never-there' in")).to_be_visible()
     shutil.rmtree(run_folder(lab.workspace, "errors-gone"), ignore_errors=True)  # of a try before
     answers(lab, "errors-gone", (0,))
     page.goto(lab.address("errors", run="errors-gone"), wait_until="domcontentloaded")
