@@ -287,11 +287,11 @@ def _labelled(value: Mapping[str, Any]) -> list[Choice]:
         given: list[Any] = next((value[name] for name in _LABELS if isinstance(value.get(name), list)), [])
         marks = [_text(label) for label in given] if len(given) == len(texts) else [""] * len(texts)
         return [(mark, _choice_text(text)) for mark, text in zip(marks, texts, strict=True)]
-    marks = {key: re.sub(r"^[(\[]?([A-Za-z]|\d{1,2})[)\].:]?$", r"\1", str(key).strip()) for key in value}
+    mark_of = {key: re.sub(r"^[(\[]?([A-Za-z]|\d{1,2})[)\].:]?$", r"\1", str(key).strip()) for key in value}
     keys = list(value)
-    if all(re.fullmatch(r"[A-Za-z]|\d{1,2}", mark) for mark in marks.values()):
-        keys.sort(key=lambda key: _mark(marks[key]))
-    return [(marks[key], _choice_text(value[key])) for key in keys]
+    if all(re.fullmatch(r"[A-Za-z]|\d{1,2}", mark) for mark in mark_of.values()):
+        keys.sort(key=lambda key: _mark(mark_of[key]))
+    return [(mark_of[key], _choice_text(value[key])) for key in keys]
 
 
 def _one_choice(value: Any) -> Choice:
