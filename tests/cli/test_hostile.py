@@ -121,7 +121,7 @@ def test_a_training_file_stays_in_its_folder_and_options_are_named(
 def test_a_part_of_a_dataset_is_no_submission_and_a_table_no_list_of_predictions(
     say: Say, asked: Dataset, tmp_path: Path
 ) -> None:
-    assert "2 of the 4 items" in say("submit", "write", "a", status=1)[1]
+    assert "2 of the 4 items" in say("submit", "write", "a", "--sample", "0", status=1)[1]
     (tmp_path / "table.csv").write_text("id,answer\n" * 100)
     err = say("submit", "check", tmp_path / "table.csv", "--dataset", "tiny", status=1)[1]
     assert "81 more" in err and err.count("not JSON") == 20

@@ -17,6 +17,6 @@ def test_a_device_or_a_pipe_among_the_prompts_is_skipped_with_a_sentence(tmp_pat
     (tmp_path / "gone.md").symlink_to(tmp_path / "nowhere")
     assert not {"zero", "pipe", "gone"} & {prompt.name for prompt in list_prompts([tmp_path])}
     said = " ".join(str(error) for error in broken_prompts([tmp_path]))
-    assert said.count("it is not a regular file") == 2
-    with pytest.raises(PromptError, match=r"zero\.md cannot be read as text"):
+    assert said.count("is not a regular file") == 3
+    with pytest.raises(PromptError, match=r"zero\.md is not a regular file"):
         load_prompt("zero", [tmp_path])

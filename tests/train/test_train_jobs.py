@@ -126,8 +126,11 @@ def test_a_gpu_that_is_not_there_or_too_small_is_one_sentence(
     with pytest.raises(EngineError, match="no GPU"):
         find_kind("train").plan(spec_of(tiny, training_file, gpus=1), lab)
 
-    from audioreason.train import plans, preflight
+    from audioreason.train import distributed, plans, preflight
+    from audioreason.train.loop import train
 
+    # in this process, where the memory can be replaced
+    monkeypatch.setattr(distributed, "train_on", lambda count, *given, **more: train(*given, **more))
     monkeypatch.setattr(preflight, "memory", lambda device: (1e6, "A small GPU"))
     monkeypatch.setattr(plans, "memory", lambda device: (1e6, "A small GPU"))
     plan = find_kind("train").plan(spec_of(tiny, training_file), lab)
