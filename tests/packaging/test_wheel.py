@@ -17,6 +17,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
+TOKEN = "wheel-test-token"
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -64,7 +66,7 @@ def test_wheel_in_a_new_environment_elsewhere_opens_the_lab(wheel: Path, tmp_pat
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     lab = subprocess.Popen(
-        [command, "lab", "--port", str(port), "--no-browser"],
+        [command, "lab", "--port", str(port), "--no-browser", "--token", TOKEN],
         cwd=elsewhere,
         env=clean,
         stdout=subprocess.PIPE,
@@ -82,10 +84,11 @@ def test_wheel_in_a_new_environment_elsewhere_opens_the_lab(wheel: Path, tmp_pat
 
 
 def _answers(url: str, seconds: float) -> bool:
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {TOKEN}"})
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(url, timeout=2) as response:
+            with urllib.request.urlopen(request, timeout=2) as response:
                 return response.status == 200
         except (urllib.error.URLError, OSError):
             time.sleep(0.3)
