@@ -1,4 +1,4 @@
-"""Who may use the lab: whoever knows its token, from a page of the lab itself, under a name of this machine.
+"""Access control: requests need the token, must come from a page of the lab, and must name this machine.
 
 One layer in front of every route, page, static file and websocket. The link that `audioreason lab` opens
 carries the token once: the response sets a cookie and redirects to the same address without it. Where neither

@@ -82,7 +82,7 @@ def test_a_server_gets_a_key_of_its_own_that_is_neither_shown_nor_on_its_command
     assert key not in (fake / "starts").read_text()
     holds = [p for p in workspace.root.rglob("*") if p.is_file() and key.encode() in p.read_bytes()]
     assert holds == [endpoint.api_key_file]
-    assert tail_log(workspace, job_id, search="own key [removed: value of ")
+    assert tail_log(workspace, job_id, search="own key [removed: value of AUDIOREASON_ENGINE_KEY]")
     actions.stop(workspace, job_id)
     until_state(workspace, job_id, "stopped")
     assert not endpoint.api_key_file.exists()
